@@ -1,0 +1,84 @@
+"""Every error the SDK raises on purpose.
+
+::
+
+    PicoSamError                  .hint: what to do next
+    ├── InputError                an image, ROI, point or annotation is not usable (also a ValueError)
+    ├── ConfigError               names the key: "train.batch_size"
+    ├── PluginError               broken or duplicate
+    │   └── UnknownPluginError    lists what there is
+    ├── MissingExtraError         gives the install line (also an ImportError)
+    ├── ModelError                unreadable, wrong shape, hash or card mismatch
+    └── BackendError              a backend failed while it ran
+        └── UnavailableError      it cannot be opened on this machine
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "ConfigError",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "PicoSamError",
+    "PluginError",
+    "UnavailableError",
+    "UnknownPluginError",
+]
+
+
+class PicoSamError(Exception):
+    """Base of all errors of the SDK.
+
+    Args:
+        message: what was expected and what came.
+        hint: what the user can do next, as an imperative sentence.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InputError(PicoSamError, ValueError):
+    """The caller handed over an image, ROI, point or annotation that cannot be used."""
+
+
+class ConfigError(PicoSamError, ValueError):
+    """A configuration value is missing, unknown or out of range; the message names its key."""
+
+
+class PluginError(PicoSamError):
+    """A plugin is broken, or two plugins claim the same name."""
+
+
+class UnknownPluginError(PluginError):
+    """No plugin has the requested name; the message lists those that exist."""
+
+
+class MissingExtraError(PicoSamError, ImportError):
+    """An optional dependency is not installed; the hint is its install line.
+
+    Args:
+        module: the module that could not be imported.
+        extra: the extra of ``picosam-sdk`` that brings it.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(
+            f"this needs the module '{module}', which is not installed",
+            hint=f"Install it with: pip install 'picosam-sdk[{extra}]'",
+        )
+
+
+class ModelError(PicoSamError):
+    """A model file is unreadable, has the wrong shape, or does not match its card."""
+
+
+class BackendError(PicoSamError):
+    """A backend failed while it was running."""
+
+
+class UnavailableError(BackendError):
+    """A backend exists but cannot be opened on this machine; the message says why."""

@@ -1,0 +1,136 @@
+"""The one crop rule and its inverse: pure functions on boxes and pictures.
+
+Training, evaluation, calibration and every backend call these and nothing else, so the network
+is always shown what it was trained on.
+
+The rule: grow the ROI on each side by ``padding`` of its own size, make it square about its
+centre if the rule says so, clip it to the picture, resize to ``size_px`` x ``size_px``.
+Downscaling averages areas (a 900 px box becomes 96 px without aliasing), upscaling is bilinear.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picosam_sdk.errors import InputError
+from picosam_sdk.types import Box, CropRule, ImageArray, Roi
+
+__all__ = [
+    "crop",
+    "crop_box",
+    "paste",
+    "point_rois",
+    "region_of",
+    "resize",
+    "resize_nearest",
+]
+
+
+def crop_box(roi: Roi, width_px: int, height_px: int, rule: CropRule) -> Box:
+    """The pixels of a picture that the network sees for a ROI.
+
+    Raises:
+        InputError: the ROI itself (before padding) lies wholly outside the picture.
+    """
+    roi.to_pixels(width_px, height_px)  # refuses a ROI outside the picture
+    padded = roi.grow(rule.padding)
+    if rule.square:
+        padded = padded.square(width_px / height_px)
+    return padded.to_pixels(width_px, height_px)
+
+
+def region_of(box: Box, width_px: int, height_px: int) -> Roi:
+    """The ROI in force: a pixel box as shares of the view. Its ``to_pixels`` gives the box back."""
+    return Roi(
+        box.x0 / width_px, box.y0 / height_px, box.width / width_px, box.height / height_px
+    )
+
+
+def crop(image: ImageArray, box: Box, size_px: int, out: ImageArray | None = None) -> ImageArray:
+    """Cuts a box out of a picture and resizes it to the network's input.
+
+    Args:
+        image: uint8 (H, W, 3).
+        box: inside the picture.
+        size_px: side of the result.
+        out: where to write, uint8 (size_px, size_px, 3); made anew if None.
+
+    Returns:
+        uint8 (size_px, size_px, 3).
+    """
+    return resize(image[box.y0 : box.y1, box.x0 : box.x1], size_px, size_px, out)
+
+
+def paste(
+    values: NDArray[np.float32], box: Box, width_px: int, height_px: int, threshold: float = 0.0
+) -> NDArray[np.bool_]:
+    """The inverse of :func:`crop` for a map of logits: a mask as large as the picture.
+
+    Args:
+        values: logits, float32 (h, w).
+        box: the pixels that the logits cover.
+        threshold: a pixel belongs to the mask where the resized logit is above it.
+
+    Returns:
+        bool (height_px, width_px), False outside the box.
+    """
+    full = np.zeros((height_px, width_px), dtype=np.bool_)
+    full[box.y0 : box.y1, box.x0 : box.x1] = resize(values, box.width, box.height) > threshold
+    return full
+
+
+def resize(
+    array: NDArray[Any], width_px: int, height_px: int, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Resizes each axis by itself: averaging areas where it shrinks, bilinear where it grows.
+
+    OpenCV's own INTER_AREA averages only if both axes shrink, which a stretched crop need not.
+    """
+    import cv2
+
+    height, width = array.shape[:2]
+    if width > width_px or height > height_px:
+        small = (min(width, width_px), min(height, height_px))
+        done = small == (width_px, height_px)
+        array = cv2.resize(array, small, dst=out if done else None, interpolation=cv2.INTER_AREA)
+        if done:
+            return array
+    return cv2.resize(array, (width_px, height_px), dst=out, interpolation=cv2.INTER_LINEAR)
+
+
+def resize_nearest(mask: NDArray[Any], width_px: int, height_px: int) -> NDArray[Any]:
+    """Resizes a label map by taking the pixel under each new pixel's centre."""
+    height, width = mask.shape[:2]
+    rows = ((np.arange(height_px) + 0.5) * height / height_px).astype(np.intp)
+    columns = ((np.arange(width_px) + 0.5) * width / width_px).astype(np.intp)
+    return mask[rows[:, None], columns[None, :]]
+
+
+def point_rois(
+    x: float, y: float, aspect: float, sides: tuple[float, ...] = (0.12, 0.2, 0.32, 0.5, 0.75, 1.0)
+) -> list[Roi]:
+    """A ladder of square ROIs around a point, from a small object to nearly the whole view.
+
+    Args:
+        x, y: the point, as shares of the view.
+        aspect: width of the view over its height, in pixels.
+        sides: side of each square as a share of the view's shorter side.
+
+    Raises:
+        InputError: the point is not finite or lies outside the view.
+    """
+    if not (math.isfinite(x) and math.isfinite(y) and 0 <= x < 1 and 0 <= y < 1):
+        raise InputError(
+            f"expected a point inside the picture, got ({x:g}, {y:g}) as shares of it",
+            hint="Give x, y in pixels of this picture, from its top left corner.",
+        )
+    rois = []
+    for side in sides:
+        width = side * min(1.0, 1 / aspect)
+        height = side * min(1.0, aspect)
+        rois.append(Roi(x - width / 2, y - height / 2, width, height))
+    return rois
