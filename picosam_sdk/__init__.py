@@ -1,0 +1,56 @@
+"""Promptable segmentation on the device: a ROI goes in, the mask of the object in it comes out.
+
+::
+
+    from picosam_sdk import Roi, Segmenter
+
+    with Segmenter() as segmenter:
+        mask = segmenter.segment("photo.jpg", point=(320, 240))
+"""
+
+from picosam_sdk.errors import (
+    BackendError,
+    ConfigError,
+    InputError,
+    MissingExtraError,
+    ModelError,
+    PicoSamError,
+    PluginError,
+    UnavailableError,
+    UnknownPluginError,
+)
+from picosam_sdk.hookspecs import hookimpl
+from picosam_sdk.images import load_image
+from picosam_sdk.interfaces import Backend, HostBackend
+from picosam_sdk.mask import Mask, Result
+from picosam_sdk.modelcard import ModelCard
+from picosam_sdk.plugins import Plugins
+from picosam_sdk.segmenter import Segmenter
+from picosam_sdk.types import Box, CropRule, Frame, Roi
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "Box",
+    "ConfigError",
+    "CropRule",
+    "Frame",
+    "HostBackend",
+    "InputError",
+    "Mask",
+    "MissingExtraError",
+    "ModelCard",
+    "ModelError",
+    "PicoSamError",
+    "Plugins",
+    "PluginError",
+    "Result",
+    "Roi",
+    "Segmenter",
+    "UnavailableError",
+    "UnknownPluginError",
+    "hookimpl",
+    "load_image",
+]

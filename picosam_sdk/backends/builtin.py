@@ -1,0 +1,16 @@
+"""The SDK's own backends, registered through the hook that everybody uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from picosam_sdk.backends.onnx import OnnxBackend
+from picosam_sdk.hookspecs import hookimpl
+from picosam_sdk.interfaces import Backend
+
+__all__ = ["picosam_backends"]
+
+
+@hookimpl
+def picosam_backends() -> Sequence[type[Backend]]:
+    return [OnnxBackend]

@@ -1,0 +1,256 @@
+"""Segmenter: a picture and a prompt in, a mask out, whatever runs the network."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picosam_sdk.errors import BackendError, InputError, UnavailableError
+from picosam_sdk.geometry import crop, crop_box, point_rois, region_of
+from picosam_sdk.images import load_image
+from picosam_sdk.interfaces import HostBackend
+from picosam_sdk.mask import Mask
+from picosam_sdk.modelcard import ModelCard
+from picosam_sdk.plugins import Plugins
+from picosam_sdk.types import Box, ImageArray, Roi
+
+__all__ = ["Segmenter"]
+
+_MAX_BATCH = 16
+
+
+class Segmenter:
+    """Segments the object that a prompt shows.
+
+    ::
+
+        with Segmenter() as segmenter:
+            mask = segmenter.segment(image, Roi.from_pixels(40, 60, 200, 180, image))
+
+    Args:
+        backend: name of the backend that runs the network; ``picosam doctor`` lists them.
+        plugins: where backends are looked up; None finds the installed ones.
+        options: the backend's own; "onnx" takes ``model`` (a path) and ``threads``.
+
+    Raises:
+        UnknownPluginError: no backend has this name.
+        UnavailableError: the backend cannot run on this machine.
+        InputError: an option is unknown or has a wrong value.
+        ModelError: the model cannot be used.
+
+    One Segmenter serves one thread at a time.
+    """
+
+    def __init__(
+        self, backend: str = "onnx", *, plugins: Plugins | None = None, **options: Any
+    ) -> None:
+        cls = (plugins or Plugins()).backend(backend)
+        reason = cls.unavailable()
+        if reason:
+            raise UnavailableError(
+                f"expected backend '{backend}' to be usable here, but {reason}",
+                hint="Run 'picosam doctor' to see which backends are.",
+            )
+        if not issubclass(cls, HostBackend):
+            raise BackendError(
+                f"expected a backend that takes pictures from the host, got '{backend}'",
+                hint="Use backend='onnx'.",
+            )
+        _check_options(cls, options)
+        self._backend: HostBackend = cls(**options)
+        size = self.card.crop.size_px
+        self._crops = np.empty((_MAX_BATCH, size, size, 3), np.uint8)
+        p = self.card.threshold
+        self._threshold = math.log(p / (1 - p))
+        self.timings_ms: dict[str, float] = {}
+        """Of the last call: ``crop``, ``network`` and ``mask``, in milliseconds."""
+
+    @property
+    def backend(self) -> HostBackend:
+        """The backend in use."""
+        return self._backend
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the model in use."""
+        return self._backend.card
+
+    def segment(
+        self, image: Any, roi: Roi | None = None, *, point: tuple[float, float] | None = None
+    ) -> Mask:
+        """The mask of the object in a ROI, or of the object at a point.
+
+        Args:
+            image: RGB uint8 (H, W, 3), a path, or a PIL image; greyscale and RGBA are converted.
+            roi: a box around the object.
+            point: x, y in pixels, on the object. Squares of several sizes around it are run as
+                one batch. The best is the one with the highest predicted IoU times the share of
+                its crop's border that the mask leaves free (a mask that runs into the border is
+                cut off), among those whose mask holds the point. The network is then run once
+                more on that mask's box. If no mask holds the point, the result is empty.
+
+        Raises:
+            InputError: the image or the prompt cannot be used, or not exactly one prompt is given.
+            BackendError: the backend failed.
+        """
+        picture = load_image(image)
+        if (roi is None) == (point is None):
+            raise InputError(
+                f"expected a ROI or a point, got {'neither' if roi is None else 'both'}",
+                hint="Call segment(image, Roi.from_pixels(x, y, width, height, image)) "
+                "or segment(image, point=(x, y)).",
+            )
+        if roi is not None:
+            return self._run(picture, [_checked(roi)])[0]
+        return self._segment_point(picture, _checked_point(point))
+
+    def segment_many(self, image: Any, rois: Iterable[Roi]) -> list[Mask]:
+        """One mask a ROI, in the ROIs' order, computed in batches.
+
+        Raises:
+            InputError: the image or one of the ROIs cannot be used.
+            BackendError: the backend failed.
+        """
+        return self._run(load_image(image), [_checked(roi) for roi in rois])
+
+    def close(self) -> None:
+        """Closes the backend."""
+        self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, image: ImageArray, rois: Sequence[Roi]) -> list[Mask]:
+        height_px, width_px = image.shape[:2]
+        rule = self.card.crop
+        boxes = [crop_box(roi, width_px, height_px, rule) for roi in rois]
+        masks: list[Mask] = []
+        times = {"crop": 0, "network": 0, "mask": 0}
+        for start in range(0, len(boxes), _MAX_BATCH):
+            part = boxes[start : start + _MAX_BATCH]
+            began = time.perf_counter_ns()
+            for index, box in enumerate(part):
+                crop(image, box, rule.size_px, out=self._crops[index])
+            cropped = time.perf_counter_ns()
+            logits, scores = self._backend.infer(self._crops[: len(part)])
+            ran = time.perf_counter_ns()
+            masks += [
+                self._mask(logits[i], scores[i], box, rois[start + i], (width_px, height_px))
+                for i, box in enumerate(part)
+            ]
+            times["crop"] += cropped - began
+            times["network"] += ran - cropped
+            times["mask"] += time.perf_counter_ns() - ran
+        self.timings_ms = {key: value / 1e6 for key, value in times.items()}
+        return masks
+
+    def _mask(
+        self, logits: NDArray[np.float32], score: np.float32, box: Box, prompt: Roi,
+        size_px: tuple[int, int],
+    ) -> Mask:
+        return Mask(
+            logits=logits.copy(), roi=region_of(box, *size_px), score=float(score),
+            size_px=size_px, prompt=prompt, threshold=self._threshold,
+        )  # fmt: skip
+
+    def _segment_point(self, image: ImageArray, point: tuple[float, float]) -> Mask:
+        height_px, width_px = image.shape[:2]
+        x, y = point[0] / width_px, point[1] / height_px
+        candidates = self._run(image, point_rois(x, y, width_px / height_px))
+        ladder_ms = self.timings_ms
+        best = max(candidates, key=lambda mask: _point_quality(mask, x, y))
+        if _point_quality(best, x, y) <= 0:
+            return Mask(
+                logits=np.full_like(best.logits, self._threshold - 1), roi=best.roi, score=0.0,
+                size_px=best.size_px, prompt=best.prompt, threshold=self._threshold,
+            )  # fmt: skip
+        refined = self._run(image, [_bbox_roi(best)])[0]
+        self.timings_ms = {key: ladder_ms[key] + value for key, value in self.timings_ms.items()}
+        return refined if _holds(refined, x, y) else best
+
+
+def _point_quality(mask: Mask, x: float, y: float) -> float:
+    """How well a mask answers a point: 0 if it does not hold it; see ``Segmenter.segment``."""
+    if not _holds(mask, x, y):
+        return 0.0
+    bits = mask.logits > mask.threshold
+    roi = mask.roi
+    inner_sides = []  # borders of the crop that are not borders of the picture
+    if roi.y > 0:
+        inner_sides.append(bits[0])
+    if roi.x > 0:
+        inner_sides.append(bits[:, 0])
+    if roi.y + roi.height < 1 - 1e-9:
+        inner_sides.append(bits[-1])
+    if roi.x + roi.width < 1 - 1e-9:
+        inner_sides.append(bits[:, -1])
+    cut = float(np.concatenate(inner_sides).mean()) if inner_sides else 0.0
+    return mask.score * (1 - cut)
+
+
+def _holds(mask: Mask, x: float, y: float) -> bool:
+    """Whether the mask holds a point given as shares of the view."""
+    height, width = mask.logits.shape
+    column = int((x - mask.roi.x) / mask.roi.width * width)
+    row = int((y - mask.roi.y) / mask.roi.height * height)
+    inside = 0 <= row < height and 0 <= column < width
+    return inside and bool(mask.logits[row, column] > mask.threshold)
+
+
+def _bbox_roi(mask: Mask) -> Roi:
+    """The tight box of a mask, at the crop's resolution, as a ROI."""
+    bits = mask.logits > mask.threshold
+    rows, columns = np.flatnonzero(bits.any(1)), np.flatnonzero(bits.any(0))
+    height, width = bits.shape
+    roi = mask.roi
+    return Roi(
+        roi.x + roi.width * columns[0] / width,
+        roi.y + roi.height * rows[0] / height,
+        roi.width * (columns[-1] - columns[0] + 1) / width,
+        roi.height * (rows[-1] - rows[0] + 1) / height,
+    )
+
+
+def _checked(roi: Any) -> Roi:
+    if not isinstance(roi, Roi):
+        raise InputError(
+            f"expected a Roi, got {type(roi).__name__} {roi!r}",
+            hint="Make one with Roi.from_pixels(x, y, width, height, image).",
+        )
+    return roi
+
+
+def _checked_point(point: Any) -> tuple[float, float]:
+    try:
+        x, y = (float(value) for value in point)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"expected a point (x, y) in pixels, got {point!r}",
+            hint="Call segment(image, point=(x, y)).",
+        ) from None
+    return x, y
+
+
+def _check_options(cls: type[HostBackend], options: dict[str, Any]) -> None:
+    """Refuses options that the backend's constructor does not have."""
+    import inspect
+
+    known = [name for name in inspect.signature(cls).parameters if name != "self"]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(
+            f"expected options out of {', '.join(known)} for backend '{cls.name}', "
+            f"got {', '.join(unknown)}",
+            hint="Remove or correct the option.",
+        )
