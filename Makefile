@@ -1,0 +1,47 @@
+# make help lists the targets. They need Python 3.11 or newer, its venv module, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/core.stamp ## segment the sample photos; the pictures go to out/demo
+	@$(BIN)/picosam demo -o out/demo
+
+test: lint ## lint, types, layers and all tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## ruff, mypy and the layers between modules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp ## format the code and apply ruff's safe fixes
+	@$(BIN)/ruff check --fix --exit-zero
+	@$(BIN)/ruff format
+
+clean: ## remove the environment, the caches and what was built
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "This needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/core.stamp: pyproject.toml | $(BIN)/python
+	@echo "Installing picosam-sdk into $(VENV) ..."
+	@$(PIP) install -e .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml tests/constraints.txt | $(BIN)/python
+	@echo "Installing picosam-sdk and the test tools into $(VENV) (a few minutes, once) ..."
+	@$(PIP) install -e '.[dev]' -c tests/constraints.txt
+	@touch $@ $(VENV)/core.stamp
