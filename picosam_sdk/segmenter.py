@@ -160,7 +160,7 @@ class Segmenter:
         size_px: tuple[int, int],
     ) -> Mask:
         return Mask(
-            logits=logits.copy(), roi=region_of(box, *size_px), score=float(score),
+            logits=logits, roi=region_of(box, *size_px), score=float(score),
             size_px=size_px, prompt=prompt, threshold=self._threshold,
         )  # fmt: skip
 

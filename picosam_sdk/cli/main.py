@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PicoSamError as error:
         if args.debug:
             raise
-        print(f"picosam: {error}", file=sys.stderr)
+        print("picosam:", " ".join(str(error).split()), file=sys.stderr)
         print(error.hint or "Run it again with --debug to see where it happened.", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output went away, as 'head' does

@@ -170,10 +170,13 @@ class UpBlock(nn.Module):
 
 
 class LiteNet(nn.Module):
-    """A pretrained encoder and a decoder at 48x48 and below."""
+    """A pretrained encoder and a decoder at 48x48 and below.
+
+    The decoder's widths are multiples of 16, which INT8 kernels for depthwise layers need.
+    """
 
     def __init__(
-        self, deep: int = 160, decoder: tuple[int, ...] = (112, 72, 40),
+        self, deep: int = 160, decoder: tuple[int, ...] = (112, 80, 48),
         depths: tuple[int, ...] = (2, 2, 1), attention: bool = True,
     ) -> None:
         super().__init__()
@@ -191,7 +194,9 @@ class LiteNet(nn.Module):
         )
         self.neck_attention = EfficientChannelAttention() if attention else nn.Identity()
         self.attention = EfficientChannelAttention() if attention else nn.Identity()
-        self.head = nn.Conv2d(decoder[-1], 4, 3, padding=1)
+        self.head = nn.Sequential(
+            conv_bn(decoder[-1], decoder[-1], 3, groups=decoder[-1]), nn.Conv2d(decoder[-1], 4, 1)
+        )
         self.iou = IouHead(deep, decoder[-1])
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -204,7 +209,7 @@ class LiteNet(nn.Module):
                 skips.append(x)  # 16@48, 24@24, 40@12
         deep = x = self.neck_attention(self.neck(x))  # 160@6
         for up, skip in zip(self.ups, reversed(skips), strict=True):
-            x = up(x, skip)  # 112@12, 72@24, 40@48
+            x = up(x, skip)  # 112@12, 80@24, 48@48
         x = self.attention(x)
         logits = F.pixel_shuffle(self.head(x), 2)  # 4@48 -> 1@96
         return logits, self.iou(deep, x, logits)
