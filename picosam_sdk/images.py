@@ -25,8 +25,6 @@ __all__ = ["MAX_PIXELS", "load_image", "save_image"]
 MAX_PIXELS = 200_000_000
 """The largest picture that is read: 600 MB of RGB, above the largest camera of a phone."""
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
 # In a JPEG's compressed data: a marker that is neither a stuffed 0xFF, a restart nor a fill byte.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -36,7 +34,7 @@ def load_image(source: Any) -> ImageArray:
 
     Args:
         source: a uint8 array, (H, W, 3) RGB (returned as it is, not copied), (H, W) or (H, W, 1)
-            gray, or (H, W, 4) RGBA; the path of a picture file; or a PIL image.
+            gray, or (H, W, 4) RGBA; the path of a JPEG, PNG or WebP file; or a PIL image.
 
     Returns:
         uint8 (H, W, 3) RGB.
@@ -146,21 +144,15 @@ def _from_file(path: Path) -> ImageArray:
     import cv2
 
     data = _read(path)
-    size_px = _header(data, path)
-    if size_px is not None:
-        _check_size(*size_px, str(path))
+    _check_size(*_header(data, path), str(path))
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # above OpenCV's own limits
         image = None
     if image is None:
-        raise InputError(
-            f"expected a picture file, got {path}, which OpenCV cannot read",
-            hint="Give a JPEG or PNG file, or convert it to one.",
-        )
+        raise _damaged(path)
     _check_size(image.shape[1], image.shape[0], str(path))
-    cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
-    return np.asarray(image, dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _read(path: Path) -> bytes:
@@ -208,27 +200,35 @@ def _check_size(width_px: int, height_px: int, what: str) -> None:
         )
 
 
-def _header(data: bytes, path: Path) -> tuple[int, int] | None:
-    """Walks through a JPEG's or PNG's parts: (width_px, height_px); None for other formats.
+def _header(data: bytes, path: Path) -> tuple[int, int]:
+    """Walks through a file's parts to its end mark: (width_px, height_px), (0, 0) if not told.
 
-    OpenCV decodes an incomplete JPEG or PNG to a picture that is partly gray and says nothing,
-    so that a file whose parts do not reach its end mark is refused here.
+    Most versions of OpenCV decode a JPEG that was cut off to a picture that is partly gray and
+    say nothing, so such a file is refused here. Other formats are not read at all: some can ask
+    for gigabytes in a few bytes.
     """
-    try:
-        if data.startswith(_PNG_SIGNATURE):
-            return _walk_png(data)
-        if data.startswith(_JPEG_SIGNATURE):
-            return _walk_jpeg(data)
-    except (IndexError, ValueError) as error:
-        raise InputError(
-            f"expected a complete picture file, got {path}, which is truncated or damaged",
-            hint="Copy or download it again.",
-        ) from error
-    return None
+    walks = {b"\xff\xd8\xff": _walk_jpeg, b"\x89PNG\r\n\x1a\n": _walk_png, b"RIFF": _walk_webp}
+    for signature, walk in walks.items():
+        if data.startswith(signature):
+            try:
+                return walk(data)
+            except (IndexError, ValueError) as error:
+                raise _damaged(path) from error
+    raise InputError(
+        f"expected a JPEG, PNG or WebP file, got {path}, which is none of them",
+        hint="Convert it to PNG, or open it with PIL and pass that image.",
+    )
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(
+        f"expected a complete picture file, got {path}, which is truncated or damaged",
+        hint="Copy or download it again.",
+    )
 
 
 def _walk_png(data: bytes) -> tuple[int, int]:
-    position = len(_PNG_SIGNATURE)
+    position = 8
     size_px = (0, 0)
     while True:
         length, kind = _number(data, position, 4), data[position + 4 : position + 8]
@@ -257,6 +257,12 @@ def _walk_jpeg(data: bytes) -> tuple[int, int]:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             size_px = _number(data, position + 5, 2), _number(data, position + 3, 2)
         position += length
+
+
+def _walk_webp(data: bytes) -> tuple[int, int]:
+    if data[8:12] != b"WEBP" or int.from_bytes(data[4:8], "little") + 8 > len(data):
+        raise ValueError("shorter than its header says")
+    return 0, 0  # the format ends at 16383 x 16383; OpenCV's result is checked
 
 
 def _number(data: bytes, position: int, length: int) -> int:
