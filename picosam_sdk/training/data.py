@@ -22,9 +22,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picosam_sdk.errors import InputError
-from picosam_sdk.types import ImageArray
+from picosam_sdk.evaluation.annotations import Instance, read_dataset
+from picosam_sdk.geometry import resize
+from picosam_sdk.images import load_image
+from picosam_sdk.types import Box, ImageArray
 
-__all__ = ["Sample", "balanced_weights", "read_cutouts", "read_shards", "split"]
+_LONGEST_PX = 168
+_MIN_SIDE_PX = 8
+
+__all__ = [
+    "Sample",
+    "balanced_weights",
+    "is_held_out",
+    "object_crop",
+    "read_coco",
+    "read_cutouts",
+    "read_shards",
+    "split",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +89,55 @@ def read_shards(paths: Iterable[Path]) -> list[Sample]:
         for shard in find_shards(paths):
             samples += pool.map(_decode, _members(shard))
     return samples
+
+
+def read_coco(annotations: Path, images: Path) -> list[Sample]:
+    """Every object of a COCO- or LVIS-format file with sides of at least 8 px, cut out as in a shard.
+
+    Raises:
+        InputError: the file is not COCO's format, or its pictures are missing.
+    """
+    by_picture: dict[Path, list[Instance]] = defaultdict(list)
+    for instance in read_dataset(annotations, images).instances:
+        if min(instance.bbox[2:]) >= _MIN_SIDE_PX:
+            by_picture[instance.image].append(instance)
+
+    def cut(item: tuple[Path, list[Instance]]) -> list[Sample]:
+        picture = load_image(item[0])
+        return [
+            object_crop(picture, i.mask().astype(np.uint8) * 255, i.bbox, annotations.stem, item[0].name)
+            for i in item[1]
+        ]
+
+    with ThreadPoolExecutor() as pool:
+        return [sample for samples in pool.map(cut, by_picture.items()) for sample in samples]
+
+
+def object_crop(
+    image: ImageArray,
+    mask: NDArray[np.uint8],
+    bbox: tuple[float, float, float, float],
+    source: str,
+    picture: str,
+) -> Sample:
+    """The part of a photograph that a sample keeps: one longer box side around the box's centre.
+
+    Clipped to the photograph and shrunk to 168 px on its longest side, it leaves room for prompts
+    that are shifted and scaled.
+    """
+    x, y, width, height = bbox
+    cx, cy, reach = x + width / 2, y + height / 2, max(width, height)
+    full_height, full_width = mask.shape
+    box = Box(
+        max(0, round(cx - reach)), max(0, round(cy - reach)),
+        min(full_width, round(cx + reach)), min(full_height, round(cy + reach)),
+    )  # fmt: skip
+    scale = min(1.0, _LONGEST_PX / max(box.width, box.height))
+    size = max(1, round(box.width * scale)), max(1, round(box.height * scale))
+    part = (slice(box.y0, box.y1), slice(box.x0, box.x1))
+    scale_x, scale_y = size[0] / box.width, size[1] / box.height
+    inner = ((x - box.x0) * scale_x, (y - box.y0) * scale_y, width * scale_x, height * scale_y)
+    return Sample(resize(image[part], *size), resize(mask[part], *size), inner, source, picture)
 
 
 def read_cutouts(paths: Iterable[Path]) -> list[Sample]:

@@ -131,6 +131,11 @@ class Trainer:
     """One run: builds everything from its configuration, resumes if its folder holds a checkpoint."""
 
     def __init__(self, config: TrainConfig) -> None:
+        if config.optim.batch_size < 1:
+            raise ConfigError(
+                f"optim.batch_size: expected at least 1, got {config.optim.batch_size}",
+                hint="48 suits a CPU, 256 a GPU.",
+            )
         self.config = config
         torch.manual_seed(config.run.seed)
         if config.run.threads:
