@@ -45,9 +45,7 @@ def crop_box(roi: Roi, width_px: int, height_px: int, rule: CropRule) -> Box:
 
 def region_of(box: Box, width_px: int, height_px: int) -> Roi:
     """The ROI in force: a pixel box as shares of the view. Its ``to_pixels`` gives the box back."""
-    return Roi(
-        box.x0 / width_px, box.y0 / height_px, box.width / width_px, box.height / height_px
-    )
+    return Roi(box.x0 / width_px, box.y0 / height_px, box.width / width_px, box.height / height_px)
 
 
 def crop(image: ImageArray, box: Box, size_px: int, out: ImageArray | None = None) -> ImageArray:
@@ -107,7 +105,8 @@ def resize_nearest(mask: NDArray[Any], width_px: int, height_px: int) -> NDArray
     height, width = mask.shape[:2]
     rows = ((np.arange(height_px) + 0.5) * height / height_px).astype(np.intp)
     columns = ((np.arange(width_px) + 0.5) * width / width_px).astype(np.intp)
-    return mask[rows[:, None], columns[None, :]]
+    resized: NDArray[Any] = mask[rows[:, None], columns[None, :]]
+    return resized
 
 
 def point_rois(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -64,14 +65,13 @@ class Roi:
             )
         if self.width <= 0 or self.height <= 0:
             raise InputError(
-                f"expected a ROI with a width and height above zero, got {self.width} x {self.height}",
+                "expected a ROI with a width and height above zero, "
+                f"got {self.width} x {self.height}",
                 hint="Give x, y, width, height (not two corners), or prompt with a point instead.",
             )
 
     @classmethod
-    def from_pixels(
-        cls, x: float, y: float, width: float, height: float, image: Any, /
-    ) -> Roi:
+    def from_pixels(cls, x: float, y: float, width: float, height: float, image: Any, /) -> Roi:
         """Makes a ROI from pixels of a picture.
 
         Args:
@@ -89,8 +89,10 @@ class Roi:
         """
         if not self.overlaps_view():
             raise InputError(
-                f"expected a ROI that overlaps the picture, got {self} (the picture is the unit square)",
-                hint="Check that the ROI belongs to this picture and is in shares, or use Roi.from_pixels.",
+                f"expected a ROI that overlaps the picture, got {self} "
+                "(the picture is the unit square)",
+                hint="Check that the ROI belongs to this picture and is in shares, "
+                "or use Roi.from_pixels.",
             )
         x0, x1 = _pixel_span(self.x, self.width, width_px)
         y0, y1 = _pixel_span(self.y, self.height, height_px)
@@ -129,6 +131,8 @@ class Roi:
             return 0.0
         intersection = overlap_x * overlap_y
         union = self.width * self.height + other.width * other.height - intersection
+        if not 0 < union < math.inf:  # below or above what floats can hold
+            return 0.0
         return min(1.0, intersection / union)
 
 
@@ -182,7 +186,7 @@ def size_of(image: Any) -> tuple[int, int]:
     else:
         pair = getattr(image, "size", image)
         try:
-            width_px, height_px = (int(value) for value in pair)
+            width_px, height_px = (operator.index(value) for value in pair)
         except (TypeError, ValueError):
             raise InputError(
                 f"expected an image or a pair (width_px, height_px), got {type(image).__name__}",
@@ -198,6 +202,6 @@ def size_of(image: Any) -> tuple[int, int]:
 
 def _pixel_span(start: float, length: float, size_px: int) -> tuple[int, int]:
     """Rounds a span of the unit interval to whole pixels inside [0, size_px), at least one."""
-    first = min(max(round(start * size_px), 0), size_px - 1)
-    last = min(max(round((start + length) * size_px), first + 1), size_px)
-    return first, last
+    low, high = (min(max(share, 0.0), 1.0) for share in (start, start + length))
+    first = min(round(low * size_px), size_px - 1)
+    return first, max(round(high * size_px), first + 1)
