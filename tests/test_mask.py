@@ -44,7 +44,7 @@ def photo(mask: Mask) -> Bits:
     return np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(mask=masks())
 def test_all_methods_agree_with_numpy(mask: Mask) -> None:
     width, height = mask.size_px
@@ -87,7 +87,7 @@ def test_paste_gives_a_fresh_array_each_time() -> None:
     assert mask.paste(width_px=12).shape == (4, 12)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(bits=bit_arrays)
 def test_polygons_fill_to_the_mask_without_its_holes(bits: Bits) -> None:
     polygons = Mask.from_bits(bits).polygons()
