@@ -80,7 +80,11 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool) == isinstance(value, bool):
+    if (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and (hint is bool) == isinstance(value, bool)
+    ):
         return value
     wanted = getattr(hint, "__name__", str(hint))
     raise ConfigError(

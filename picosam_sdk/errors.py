@@ -3,7 +3,7 @@
 ::
 
     PicoSamError                  .hint: what to do next
-    ├── InputError                an image, ROI, point or annotation is not usable (also a ValueError)
+    ├── InputError                an image, ROI, point or annotation is unusable (also a ValueError)
     ├── ConfigError               names the key: "train.batch_size"
     ├── PluginError               broken or duplicate
     │   └── UnknownPluginError    lists what there is

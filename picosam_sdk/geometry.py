@@ -26,7 +26,6 @@ __all__ = [
     "point_rois",
     "region_of",
     "resize",
-    "resize_nearest",
 ]
 
 
@@ -98,15 +97,6 @@ def resize(
         if done:
             return array
     return cv2.resize(array, (width_px, height_px), dst=out, interpolation=cv2.INTER_LINEAR)
-
-
-def resize_nearest(mask: NDArray[Any], width_px: int, height_px: int) -> NDArray[Any]:
-    """Resizes a label map by taking the pixel under each new pixel's centre."""
-    height, width = mask.shape[:2]
-    rows = ((np.arange(height_px) + 0.5) * height / height_px).astype(np.intp)
-    columns = ((np.arange(width_px) + 0.5) * width / width_px).astype(np.intp)
-    resized: NDArray[Any] = mask[rows[:, None], columns[None, :]]
-    return resized
 
 
 def point_rois(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,20 @@ class ModelCard:
     licence: str = "Apache-2.0"
     sha256: str = ""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ModelError(
+                f"expected a threshold between 0 and 1 in a model card, got {self.threshold}",
+                hint="It is a probability; 0.5 is usual.",
+            )
+
+    @property
+    def threshold_logit(self) -> float:
+        """The threshold as a logit: a pixel belongs to the mask where its logit is above it."""
+        return math.log(self.threshold / (1 - self.threshold))
+
     def to_json(self) -> str:
+        """The card as JSON, two spaces deep."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod

@@ -70,7 +70,8 @@ class Plugins:
         for implementation in self._manager.hook.picosam_backends.get_hookimpls():
             plugin = implementation.plugin_name
             try:
-                classes = list(implementation.function())
+                offered: Any = implementation.function()
+                classes = list(offered)
                 names = [cls.name for cls in classes if issubclass(cls, Backend)]
                 if len(names) != len(classes):
                     raise TypeError("picosam_backends returned something that is no Backend class")
@@ -115,4 +116,6 @@ class Plugins:
         problem = f"{type(error).__name__}: {error}"
         self.records = [record for record in self.records if record.name != name]
         self.records.append(PluginRecord(name, origin, problem))
-        warnings.warn(f"picosam_sdk plugin '{name}' ({origin}) is left out: {problem}", stacklevel=3)
+        warnings.warn(
+            f"picosam_sdk plugin '{name}' ({origin}) is left out: {problem}", stacklevel=3
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -66,8 +65,7 @@ class Segmenter:
         self._backend: HostBackend = cls(**options)
         size = self.card.crop.size_px
         self._crops = np.empty((_MAX_BATCH, size, size, 3), np.uint8)
-        p = self.card.threshold
-        self._threshold = math.log(p / (1 - p))
+        self._threshold = self.card.threshold_logit
         self.timings_ms: dict[str, float] = {}
         """Of the last call: ``crop``, ``network`` and ``mask``, in milliseconds."""
 
@@ -127,7 +125,10 @@ class Segmenter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -156,7 +157,11 @@ class Segmenter:
         return masks
 
     def _mask(
-        self, logits: NDArray[np.float32], score: np.float32, box: Box, prompt: Roi,
+        self,
+        logits: NDArray[np.float32],
+        score: np.float32,
+        box: Box,
+        prompt: Roi,
         size_px: tuple[int, int],
     ) -> Mask:
         return Mask(

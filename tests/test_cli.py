@@ -41,14 +41,18 @@ def test_segment_a_roi(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not changed[bits == 0].any()
 
 
-def test_percent_and_pixels_are_the_same_roi(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_percent_and_pixels_are_the_same_roi(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     photo = str(photos / "astronaut.jpg")  # 512 x 512
     percent = json_of(capsys, "segment", photo, "--roi", "25,25,50,50%", "--json")
     pixels = json_of(capsys, "segment", photo, "--roi", "128,128,256,256", "--json")
     assert percent["rle"] == pixels["rle"]
     assert percent["roi"] == [128, 128, 256, 256]
     by_point = json_of(capsys, "segment", photo, "--point", "50,50%", "--json")
-    assert by_point["rle"] == json_of(capsys, "segment", photo, "--point", "256,256", "--json")["rle"]
+    assert (
+        by_point["rle"] == json_of(capsys, "segment", photo, "--point", "256,256", "--json")["rle"]
+    )
 
 
 def test_segment_in_words(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +71,10 @@ def test_demo_writes_pictures_of_every_photograph(
     assert "(point)" in table
     assert "(box)" in table
     for name in names:
-        drawn, photo = load_image(tmp_path / "out" / f"{name}.jpg"), load_image(photos / f"{name}.jpg")
+        drawn, photo = (
+            load_image(tmp_path / "out" / f"{name}.jpg"),
+            load_image(photos / f"{name}.jpg"),
+        )
         assert drawn.shape == photo.shape
         assert np.abs(drawn.astype(int) - photo).mean() > 2
     assert load_image(tmp_path / "out" / "contact_sheet.jpg").shape == (720, 360 * len(names), 3)
@@ -94,7 +101,9 @@ def test_doctor_bench_prints_a_ratio(
     report = json_of(capsys, "doctor", "--bench", "--json")
     values = report["bench"]
     assert isinstance(values, dict)
-    assert values["ratio"] == pytest.approx(values["whole_path_ms"] / values["network_ms"], rel=0.02)
+    assert values["ratio"] == pytest.approx(
+        values["whole_path_ms"] / values["network_ms"], rel=0.02
+    )
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -113,7 +122,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [[], ["nonsense"], ["segment", "x.jpg"], ["segment", "x.jpg", "--roi", "1", "--point", "2"]]
+    "argv",
+    [[], ["nonsense"], ["segment", "x.jpg"], ["segment", "x.jpg", "--roi", "1", "--point", "2"]],
 )
 def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -135,7 +145,9 @@ def test_an_error_is_two_lines_and_no_traceback_unless_asked_for(photos: Path) -
     assert "Traceback" in done.stderr
 
 
-def test_ctrl_c_ends_cleanly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_ends_cleanly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -28,7 +28,8 @@ class Outer:
 
 def test_values_are_converted() -> None:
     raw = {
-        "name": "a", "inner": {"rate": 2}, "paths": ["x", "y"], "shares": {"coco": 1}, "init": "w.pt",
+        "name": "a", "inner": {"rate": 2}, "paths": ["x", "y"], "shares": {"coco": 1},
+        "init": "w.pt",
     }  # fmt: skip
     assert from_mapping(raw, Outer) == Outer(
         "a", Inner(2.0), (Path("x"), Path("y")), {"coco": 1.0}, Path("w.pt")
@@ -38,7 +39,10 @@ def test_values_are_converted() -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({"name": "a", "inner": {"raet": 1}}, r"inner\.raet: unknown key; did you mean 'inner\.rate'"),
+        (
+            {"name": "a", "inner": {"raet": 1}},
+            r"inner\.raet: unknown key; did you mean 'inner\.rate'",
+        ),
         ({}, "name: expected a value, got none"),
         ({"name": 3}, "name: expected str, got int 3"),
         ({"name": "a", "inner": {"rate": True}}, r"inner\.rate: expected float, got bool"),

@@ -198,24 +198,6 @@ def test_crop_takes_views_and_writes_into_a_batch() -> None:
     np.testing.assert_array_equal(geometry.crop(np.asfortranarray(image), box, 96), expected)
 
 
-@settings(max_examples=40)
-@given(
-    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
-    new=st.tuples(st.integers(1, 200), st.integers(1, 200)),
-)
-def test_resize_nearest_takes_the_pixel_under_the_centre(
-    size: tuple[int, int], new: tuple[int, int]
-) -> None:
-    labels = np.arange(size[0] * size[1]).reshape(size[1], size[0])
-    result = geometry.resize_nearest(labels, *new)
-    assert result.shape == (new[1], new[0])
-    for row, column in ((0, 0), (new[1] // 2, new[0] // 3), (new[1] - 1, new[0] - 1)):
-        source_row = (2 * row + 1) * size[1] // (2 * new[1])
-        source_column = (2 * column + 1) * size[0] // (2 * new[0])
-        assert result[row, column] == labels[source_row, source_column]
-    np.testing.assert_array_equal(geometry.resize_nearest(labels, *size), labels)
-
-
 def test_paste_is_false_outside_its_box_and_honours_the_threshold() -> None:
     box = Box(3, 5, 9, 8)
     pasted = geometry.paste(np.full((4, 4), 2, np.float32), box, 20, 10)

@@ -101,7 +101,9 @@ def test_a_graph_of_another_shape_is_refused(tmp_path: Path) -> None:
 
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     node = helper.make_node("Identity", ["image"], ["logits"])
-    infos = [helper.make_tensor_value_info(name, kind, [1, 3, 96, 96]) for name in ("image", "logits")]
+    infos = [
+        helper.make_tensor_value_info(name, kind, [1, 3, 96, 96]) for name in ("image", "logits")
+    ]
     graph = helper.make_graph([node], "other", infos[:1], infos[1:])
     path = tmp_path / "model.onnx"
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)

@@ -59,7 +59,7 @@ def test_two_plugins_with_one_name_are_an_error() -> None:
     plugins = Plugins(discover=False)
     plugins.register(RedPlugin(), "first")
     plugins.register(RedPlugin(), "second")
-    with pytest.raises(PluginError, match="two: from plugin '(first|second)' and"):
+    with pytest.raises(PluginError, match=r"two: from plugin '(first|second)' and"):
         plugins.backends()
 
 

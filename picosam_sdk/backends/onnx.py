@@ -45,7 +45,9 @@ class OnnxBackend(HostBackend):
         self._session: Any = _open_session(self.path, threads)
         _check_signature(self._session, self.card, self.path)
         size = self.card.crop.size_px
-        self.infer(np.zeros((1, size, size, 3), np.uint8))  # allocates, and shows a broken graph now
+        self.infer(
+            np.zeros((1, size, size, 3), np.uint8)
+        )  # allocates, and shows a broken graph now
 
     @classmethod
     def unavailable(cls) -> str:
@@ -76,7 +78,11 @@ class OnnxBackend(HostBackend):
         self._session = None
 
     def info(self) -> dict[str, Any]:
-        return {"model": str(self.path), "threads": self.threads, "quantization": self.card.quantization}
+        return {
+            "model": str(self.path),
+            "threads": self.threads,
+            "quantization": self.card.quantization,
+        }
 
 
 def _open_session(path: Path, threads: int) -> Any:

@@ -80,7 +80,9 @@ def _draw_prompts(image: Any, prompts: Any) -> Any:
             cv2.circle(image, (x, y), 4, color, -1)
         at = (max(x, 2) + 6, max(y, 0) + 18)
         for line, ink in ((4, (0, 0, 0)), (1, (255, 255, 255))):
-            cv2.putText(image, prompt.name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, line, cv2.LINE_AA)
+            cv2.putText(
+                image, prompt.name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, ink, line, cv2.LINE_AA
+            )
     return image
 
 

@@ -24,8 +24,8 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "doctor",
         help="show versions, the model, backends, and what is missing",
-        description="Shows versions, the model's card and hash, backends and plugins and why one is "
-        "unavailable, OpenCV and onnxruntime builds, CPU features and free memory. "
+        description="Shows versions, the model's card and hash, backends and plugins and why "
+        "one is unavailable, OpenCV and onnxruntime builds, CPU features and free memory. "
         "Exit code 1 if the shipped model does not run here.",
     )
     parser.add_argument("--json", action="store_true", help="print as JSON")
@@ -163,7 +163,9 @@ def _print(report: dict[str, Any]) -> None:
         print(f"  does not work: {model['problem']}\n  {model['hint']}")
         return
     card = model["card"]
-    print(f"  {card['name']} {card['version']}, {card['quantization']}, {model['size_bytes']} bytes")
+    print(
+        f"  {card['name']} {card['version']}, {card['quantization']}, {model['size_bytes']} bytes"
+    )
     print(f"  {card['parameters']} parameters, {card['macs']} MACs, sha256 {card['sha256']}")
     for name, value in card["metrics"].items():
         print(f"  {name:<24} {value}")

@@ -14,8 +14,8 @@ def parse_roi(text: str, size_px: tuple[int, int]) -> Roi:
     Raises:
         InputError: the text is something else, or no box.
     """
-    numbers, percent = _numbers(text, 4, "--roi x,y,width,height")
-    return Roi.from_pixels(*numbers, (100, 100) if percent else size_px)
+    (x, y, width, height), percent = _numbers(text, 4, "--roi x,y,width,height")
+    return Roi.from_pixels(x, y, width, height, (100, 100) if percent else size_px)
 
 
 def parse_point(text: str, size_px: tuple[int, int]) -> tuple[float, float]:

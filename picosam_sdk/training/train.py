@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,80 +22,23 @@ from tqdm import tqdm
 
 from picosam_sdk.errors import ConfigError, InputError
 from picosam_sdk.training import data, losses, net
-from picosam_sdk.training.augment import AugmentConfig, jitter, plain_view, training_view
+from picosam_sdk.training.augment import jitter, plain_view, training_view
 from picosam_sdk.training.report import plot_log, preview_sheet
-from picosam_sdk.types import CropRule
+from picosam_sdk.training.settings import DataConfig, TrainConfig, learning_rate
+from picosam_sdk.types import Roi
 
 __all__ = ["TrainConfig", "Trainer", "load_weights", "save_weights"]
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """``encoder`` is a file with ImageNet weights, for the lite network; ``init`` one of ours."""
-
-    name: str = "lite"
-    attention: bool = True
-    encoder: Path | None = None
-    init: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DataConfig:
-    """``shares`` fixes the share of draws of some sources; the others divide the rest."""
-
-    shards: tuple[Path, ...] = ()
-    cutouts: tuple[Path, ...] = ()
-    coco: tuple[Path, ...] = ()
-    coco_images: tuple[Path, ...] = ()
-    validation_share: float = 0.04
-    shares: dict[str, float] = field(default_factory=dict)
-    workers: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class OptimConfig:
-    """Steps, batch and rates; ``encoder_rate`` multiplies the rate of pretrained layers."""
-
-    steps: int = 20_000
-    batch_size: int = 48
-    rate: float = 1e-3
-    encoder_rate: float = 0.3
-    weight_decay: float = 0.01
-    warmup_steps: int = 300
-    decay_steps: int = 5_000
-    ema: float = 0.999
-    clip_norm: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class RunConfig:
-    """Where results go and how often; ``device`` is "auto", "cpu" or "cuda"."""
-
-    out: Path
-    device: str = "auto"
-    threads: int = 0
-    seed: int = 1
-    save_every: int = 250
-    check_every: int = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """A training run, as its TOML file says it."""
-
-    run: RunConfig
-    network: NetworkConfig = NetworkConfig()
-    data: DataConfig = DataConfig()
-    augment: AugmentConfig = AugmentConfig()
-    optim: OptimConfig = OptimConfig()
-    crop: CropRule = CropRule(square=False)
 
 
 class Batches(IterableDataset[tuple[Tensor, Tensor]]):
     """An endless stream of whole batches: uint8 images (B, 3, S, S) and targets (B, 1, S, S)."""
 
     def __init__(
-        self, samples: list[data.Sample], cutouts: list[data.Sample], config: TrainConfig, start: int
+        self,
+        samples: list[data.Sample],
+        cutouts: list[data.Sample],
+        config: TrainConfig,
+        start: int,
     ) -> None:
         self.samples, self.cutouts, self.config, self.start = samples, cutouts, config, start
         self.weights = data.balanced_weights(samples, config.data.shares)
@@ -122,13 +64,13 @@ class Batches(IterableDataset[tuple[Tensor, Tensor]]):
 
 
 def to_tensors(views: list[Any]) -> tuple[Tensor, Tensor]:
-    """Views as uint8 tensors: images (B, 3, S, S), channels last in memory, targets (B, 1, S, S)."""
+    """Views as uint8 tensors: images (B, 3, S, S) channels last, targets (B, 1, S, S)."""
     images = torch.from_numpy(np.stack([image for image, _ in views])).permute(0, 3, 1, 2)
     return images, torch.from_numpy(np.stack([target for _, target in views]))[:, None]
 
 
 class Trainer:
-    """One run: builds everything from its configuration, resumes if its folder holds a checkpoint."""
+    """One run, built from its configuration; resumed if its folder holds a checkpoint."""
 
     def __init__(self, config: TrainConfig) -> None:
         if config.optim.batch_size < 1:
@@ -147,7 +89,7 @@ class Trainer:
             model.load_encoder(config.network.encoder)
         if config.network.init is not None:
             model.load_state_dict(load_weights(config.network.init)["state"])
-        self.net = model.to(self.device, memory_format=torch.channels_last)
+        self.net = model.to(self.device).to(memory_format=torch.channels_last)
         self.ema = torch.optim.swa_utils.AveragedModel(
             self.net, avg_fn=self._average, use_buffers=True
         )
@@ -207,7 +149,7 @@ class Trainer:
         }
         part = self.checkpoint.with_suffix(".part")
         torch.save(state, part)
-        os.replace(part, self.checkpoint)
+        part.replace(self.checkpoint)
         save_weights(self.ema.module, self.config, self.step, self.config.run.out / "weights.pt")
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -260,7 +202,7 @@ class Trainer:
 
     @torch.no_grad()
     def _check(self, bar: tqdm[Any]) -> None:
-        """Scores the averaged weights on the held-out photographs; writes the sheet and the plot."""
+        """Scores the averaged weights on the held-out photographs; draws sheet and plot."""
         scores = self.validate(0.0) | {
             f"jitter_{key}": value for key, value in self.validate(0.2).items() if key == "miou"
         }
@@ -289,7 +231,7 @@ class Trainer:
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The averaged weights on uint8 crops (N, 3, S, S): logits (N, 1, S, S), IoU (N,), on the CPU."""
+        """The averaged weights on uint8 crops (N, 3, S, S): logits (N, 1, S, S), IoU (N,)."""
         self.ema.eval()
         logits, iou = self.ema(images.to(self.device).float())
         return logits.float().cpu(), iou.float().cpu()
@@ -304,23 +246,16 @@ class Trainer:
                 writer.writerow(("step", "crops", "name", "value"))
             rows = dict(values)
             if crops_per_s is not None:
-                rows |= {"crops_per_s": crops_per_s, "rate": learning_rate(self.step, self.config.optim)}
+                rows |= {
+                    "crops_per_s": crops_per_s,
+                    "rate": learning_rate(self.step, self.config.optim),
+                }
             crops = self.step * self.config.optim.batch_size
             writer.writerows((self.step, crops, key, f"{value:.6g}") for key, value in rows.items())
 
 
-def learning_rate(step: int, optim: OptimConfig) -> float:
-    """Linear warm-up, constant, then half a cosine to zero over the last steps."""
-    warm = min(1.0, (step + 1) / max(1, optim.warmup_steps))
-    left = (optim.steps - step) / max(1, optim.decay_steps)
-    cool = 1.0 if left >= 1 else 0.5 - 0.5 * math.cos(math.pi * max(0.0, left))
-    return optim.rate * warm * cool
-
-
 def safe_jitter(sample: data.Sample, level: float, rng: np.random.Generator) -> Any:
     """A jittered box, or the exact one where the jittered one would leave the picture."""
-    from picosam_sdk.types import Roi
-
     bbox = jitter(sample.bbox, level, rng)
     height, width = sample.mask.shape
     return bbox if Roi.from_pixels(*bbox, (width, height)).overlaps_view() else sample.bbox
@@ -337,8 +272,8 @@ def load_data(
             f"got {len(config.coco_images)}",
             hint="Name one image folder for each annotation file, in the same order.",
         )
-    for annotations, folder in zip(config.coco, config.coco_images, strict=True):
-        samples += data.read_coco(annotations, folder)
+    for file, folder in zip(config.coco, config.coco_images, strict=True):
+        samples += data.read_coco(file, folder)
     train, held = data.split(samples, config.validation_share)
     cutouts = data.read_cutouts(config.cutouts) if config.cutouts else []
     kept, _ = data.split(cutouts, config.validation_share)
@@ -378,7 +313,7 @@ def save_weights(model: nn.Module, config: TrainConfig, step: int, path: Path) -
     }
     part = path.with_suffix(".part")
     torch.save(record, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def load_weights(path: Path) -> dict[str, Any]:

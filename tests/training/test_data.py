@@ -37,7 +37,11 @@ def sample_files(key: str, source: str = "made", picture: str = "a.jpg") -> dict
     meta = {"source": source, "image": picture, "bbox": [0, 0, 20, 40], "licence": "CC0"}
     ok, webp = cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, 101])
     assert ok
-    return {f"{key}.webp": webp.tobytes(), f"{key}.json": json.dumps(meta).encode(), f"{key}.png": png(mask)}
+    return {
+        f"{key}.webp": webp.tobytes(),
+        f"{key}.json": json.dumps(meta).encode(),
+        f"{key}.png": png(mask),
+    }
 
 
 def test_a_shard_is_read_as_rgb_with_its_mask(tmp_path: Path) -> None:
@@ -60,7 +64,9 @@ def test_a_shard_is_read_as_rgb_with_its_mask(tmp_path: Path) -> None:
         (sample_files("x") | {"x.png": png(np.zeros((3, 3), np.uint8))}, r"as large as its crop"),
     ],
 )
-def test_incomplete_samples_are_refused(tmp_path: Path, files: dict[str, bytes], message: str) -> None:
+def test_incomplete_samples_are_refused(
+    tmp_path: Path, files: dict[str, bytes], message: str
+) -> None:
     shard = write_tar(tmp_path / "bad.tar", files)
     with pytest.raises(InputError, match=message):
         data.read_shards([shard])
@@ -95,7 +101,9 @@ def test_the_draw_is_balanced_by_source_and_by_photograph() -> None:
     def make(source: str, picture: str, count: int) -> list[data.Sample]:
         return [data.Sample(blank, blank[:, :, 0], (0, 0, 4, 4), source, picture)] * count
 
-    samples = make("coco", "a", 9) + make("coco", "b", 1) + make("pig", "c", 50) + make("pug", "d", 5)
+    samples = (
+        make("coco", "a", 9) + make("coco", "b", 1) + make("pig", "c", 50) + make("pug", "d", 5)
+    )
     weights = data.balanced_weights(samples, {"coco": 0.5}, cap=0.2)
     assert weights.sum() == pytest.approx(1)
     coco, pig, pug = weights[:10].sum(), weights[10:60].sum(), weights[60:].sum()
