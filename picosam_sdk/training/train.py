@@ -89,7 +89,8 @@ class Trainer:
             model.load_encoder(config.network.encoder)
         if config.network.init is not None:
             model.load_state_dict(load_weights(config.network.init)["state"])
-        self.net = model.to(self.device).to(memory_format=torch.channels_last)
+        moved: Any = model.to(self.device)
+        self.net: nn.Module = moved.to(memory_format=torch.channels_last)
         self.ema = torch.optim.swa_utils.AveragedModel(
             self.net, avg_fn=self._average, use_buffers=True
         )
