@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -33,21 +32,15 @@ def _commands() -> list[list[str]]:
 
 
 def test_python_blocks_run(tmp_path: Path, photos: Path) -> None:
-    """Runs all of them in order, as one program, beside the sample photographs.
-
-    ``image`` is the photograph of the cup as an array, as the README's text says.
-    """
+    """Runs all of them in order, as one program, in a folder that holds only the photographs."""
     blocks = _blocks("python")
     assert blocks, "the README has no Python block"
-    shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
-    shutil.copy(photos / "coffee.jpg", tmp_path / "photo.jpg")
-    program = "from picosam_sdk import load_image\nimage = load_image('coffee.jpg')\n"
+    shutil.copytree(photos, tmp_path / "picosam_sdk" / "assets" / "photos")
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program + "".join(blocks)],
+        [sys.executable, "-P", "-W", "error", "-c", "".join(blocks)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"},
     )
     assert done.returncode == 0, done.stderr
 
