@@ -66,6 +66,8 @@ def from_mapping(raw: Mapping[str, Any], cls: type[T], where: str = "") -> T:
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
     """Checks a TOML value against a type hint; lists become tuples, strings become paths."""
+    if hint is Any:
+        return value
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         inner = next(arg for arg in args if arg is not type(None))

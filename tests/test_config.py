@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,15 +25,16 @@ class Outer:
     paths: tuple[Path, ...] = ()
     shares: dict[str, float] = field(default_factory=dict)
     init: Path | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def test_values_are_converted() -> None:
     raw = {
         "name": "a", "inner": {"rate": 2}, "paths": ["x", "y"], "shares": {"coco": 1},
-        "init": "w.pt",
+        "init": "w.pt", "notes": {"a": [1, {"b": 2}]},
     }  # fmt: skip
     assert from_mapping(raw, Outer) == Outer(
-        "a", Inner(2.0), (Path("x"), Path("y")), {"coco": 1.0}, Path("w.pt")
+        "a", Inner(2.0), (Path("x"), Path("y")), {"coco": 1.0}, Path("w.pt"), {"a": [1, {"b": 2}]}
     )
 
 
