@@ -77,7 +77,7 @@ def test_demo_writes_pictures_of_every_photograph(
         )
         assert drawn.shape == photo.shape
         assert np.abs(drawn.astype(int) - photo).mean() > 2
-    assert load_image(tmp_path / "out" / "contact_sheet.jpg").shape == (720, 360 * len(names), 3)
+    assert load_image(tmp_path / "out" / "contact_sheet.jpg").shape[0] == 560
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,14 +96,14 @@ def test_doctor_bench_prints_a_ratio(
 ) -> None:
     from picosam_sdk import bench
 
-    few = bench.whole_path
-    monkeypatch.setattr(bench, "whole_path", lambda: few(rounds=5))
+    whole = bench.whole_path
+    monkeypatch.setattr(bench, "whole_path", lambda: whole(rounds=5))
     report = json_of(capsys, "doctor", "--bench", "--json")
-    values = report["bench"]
-    assert isinstance(values, dict)
-    assert values["ratio"] == pytest.approx(
-        values["whole_path_ms"] / values["network_ms"], rel=0.02
-    )
+    bench_of = report["bench"]
+    assert isinstance(bench_of, dict)
+    assert set(bench_of) == {"roi_100_px", "roi_300_px", "roi_600_px"}
+    for row in bench_of.values():
+        assert row["ratio"] == pytest.approx(row["whole_path_ms"] / row["network_ms"], rel=0.02)
 
 
 @pytest.mark.parametrize("verb", VERBS)

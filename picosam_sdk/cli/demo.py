@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["add_parser", "run"]
 
 _COLORS = ((255, 64, 32), (40, 160, 255), (60, 200, 80), (240, 180, 20))
-_TILE_PX = 360
+_TILE_PX = 280
 
 
 def add_parser(verbs: Any) -> None:
@@ -87,19 +87,12 @@ def _draw_prompts(image: Any, prompts: Any) -> Any:
 
 
 def _contact_sheet(pairs: Any) -> Any:
-    """Two rows: the photographs above, their overlays below."""
+    """Two rows of one height: the photographs above, their overlays below."""
     import cv2
     import numpy as np
 
     def tile(image: Any) -> Any:
-        height, width = image.shape[:2]
-        scale = _TILE_PX / max(height, width)
-        small = cv2.resize(
-            image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
-        )
-        canvas = np.full((_TILE_PX, _TILE_PX, 3), 255, np.uint8)
-        top, left = (_TILE_PX - small.shape[0]) // 2, (_TILE_PX - small.shape[1]) // 2
-        canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
-        return canvas
+        width = round(image.shape[1] * _TILE_PX / image.shape[0])
+        return cv2.resize(image, (width, _TILE_PX), interpolation=cv2.INTER_AREA)
 
     return np.vstack([np.hstack([tile(pair[row]) for pair in pairs]) for row in (0, 1)])
