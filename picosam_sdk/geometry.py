@@ -11,6 +11,7 @@ Downscaling averages (a 900 px box becomes 96 px without aliasing), upscaling is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,10 +111,8 @@ def resize(
     return cv2.resize(array, (width_px, height_px), dst=out, interpolation=cv2.INTER_AREA)
 
 
-def point_rois(
-    x: float, y: float, aspect: float, sides: tuple[float, ...] = (0.12, 0.2, 0.32, 0.5, 0.75, 1.0)
-) -> list[Roi]:
-    """A ladder of square ROIs around a point, from a small object to nearly the whole view.
+def point_rois(x: float, y: float, aspect: float, sides: Sequence[float]) -> list[Roi]:
+    """A ladder of ROIs around a point, square in pixels.
 
     Args:
         x, y: the point, as shares of the view.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from picosam_sdk import points
 from picosam_sdk.errors import BackendError, InputError, UnavailableError
 from picosam_sdk.geometry import crop, crop_box, point_rois, region_of
 from picosam_sdk.images import load_image
@@ -88,10 +90,9 @@ class Segmenter:
             image: RGB uint8 (H, W, 3), a path, or a PIL image; greyscale and RGBA are converted.
             roi: a box around the object.
             point: x, y in pixels, on the object. Squares of several sizes around it are run as
-                one batch. The best is the one with the highest predicted IoU times the share of
-                its crop's border that the mask leaves free (a mask that runs into the border is
-                cut off), among those whose mask holds the point. The network is then run once
-                more on that mask's box. If no mask holds the point, the result is empty.
+                one batch, and each mask that holds the point once more, prompted with its own
+                box; :mod:`picosam_sdk.points` says by what rule the best is chosen. If no mask
+                holds the point, the result is empty.
 
         Raises:
             InputError: the image or the prompt cannot be used, or not exactly one prompt is given.
@@ -172,59 +173,17 @@ class Segmenter:
     def _segment_point(self, image: ImageArray, point: tuple[float, float]) -> Mask:
         height_px, width_px = image.shape[:2]
         x, y = point[0] / width_px, point[1] / height_px
-        candidates = self._run(image, point_rois(x, y, width_px / height_px))
-        ladder_ms = self.timings_ms
-        best = max(candidates, key=lambda mask: _point_quality(mask, x, y))
-        if _point_quality(best, x, y) <= 0:
-            return Mask(
-                logits=np.full_like(best.logits, self._threshold - 1), roi=best.roi, score=0.0,
-                size_px=best.size_px, prompt=best.prompt, threshold=self._threshold,
-            )  # fmt: skip
-        refined = self._run(image, [_bbox_roi(best)])[0]
-        self.timings_ms = {key: ladder_ms[key] + value for key, value in self.timings_ms.items()}
-        return refined if _holds(refined, x, y) else best
-
-
-def _point_quality(mask: Mask, x: float, y: float) -> float:
-    """How well a mask answers a point: 0 if it does not hold it; see ``Segmenter.segment``."""
-    if not _holds(mask, x, y):
-        return 0.0
-    bits = mask.logits > mask.threshold
-    roi = mask.roi
-    inner_sides = []  # borders of the crop that are not borders of the picture
-    if roi.y > 0:
-        inner_sides.append(bits[0])
-    if roi.x > 0:
-        inner_sides.append(bits[:, 0])
-    if roi.y + roi.height < 1 - 1e-9:
-        inner_sides.append(bits[-1])
-    if roi.x + roi.width < 1 - 1e-9:
-        inner_sides.append(bits[:, -1])
-    cut = float(np.concatenate(inner_sides).mean()) if inner_sides else 0.0
-    return mask.score * (1 - cut)
-
-
-def _holds(mask: Mask, x: float, y: float) -> bool:
-    """Whether the mask holds a point given as shares of the view."""
-    height, width = mask.logits.shape
-    column = int((x - mask.roi.x) / mask.roi.width * width)
-    row = int((y - mask.roi.y) / mask.roi.height * height)
-    inside = 0 <= row < height and 0 <= column < width
-    return inside and bool(mask.logits[row, column] > mask.threshold)
-
-
-def _bbox_roi(mask: Mask) -> Roi:
-    """The tight box of a mask, at the crop's resolution, as a ROI."""
-    bits = mask.logits > mask.threshold
-    rows, columns = np.flatnonzero(bits.any(1)), np.flatnonzero(bits.any(0))
-    height, width = bits.shape
-    roi = mask.roi
-    return Roi(
-        roi.x + roi.width * columns[0] / width,
-        roi.y + roi.height * rows[0] / height,
-        roi.width * (columns[-1] - columns[0] + 1) / width,
-        roi.height * (rows[-1] - rows[0] + 1) / height,
-    )
+        rungs = point_rois(x, y, width_px / height_px, points.SIDES)
+        every = self._run(image, rungs)
+        spent_ms = self.timings_ms
+        first = [mask for mask in every if points.holds(mask, x, y)]
+        second = self._run(image, [points.bbox_roi(mask) for mask in first])
+        self.timings_ms = {key: spent_ms[key] + value for key, value in self.timings_ms.items()}
+        found = points.best(first, second, x, y)
+        if found is not None:
+            return found
+        nothing = every[len(every) // 2]
+        return replace(nothing, logits=np.full_like(nothing.logits, self._threshold - 1), score=0.0)
 
 
 def _checked(roi: Any) -> Roi:

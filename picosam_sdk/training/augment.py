@@ -38,7 +38,7 @@ class AugmentConfig:
     """
 
     jitter: float = 0.30
-    loose: float = 0.12
+    loose: float = 0.18
     paste: float = 0.25
     cutout: float = 0.10
     rotate: float = 0.25
@@ -118,7 +118,7 @@ def degrade(image: ImageArray, config: AugmentConfig, rng: Generator) -> ImageAr
 def _loose(bbox: Bbox, rng: Generator) -> Bbox:
     """A square that holds or cuts the object, its centre somewhere on it."""
     x, y, width, height = bbox
-    side = max(width, height) * 2 ** rng.uniform(-0.7, 0.9)
+    side = max(width, height) * 2 ** rng.uniform(-1.2, 1.0)
     cx = x + width * rng.uniform(0.3, 0.7)
     cy = y + height * rng.uniform(0.3, 0.7)
     return cx - side / 2, cy - side / 2, side, side
