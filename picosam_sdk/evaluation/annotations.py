@@ -21,7 +21,9 @@ from picosam_sdk.errors import InputError
 from picosam_sdk.evaluation.polygons import polygon_mask
 from picosam_sdk.types import Roi
 
-__all__ = ["Dataset", "Instance", "read_dataset"]
+__all__ = ["Dataset", "Instance", "bundled_dataset", "read_dataset"]
+
+_PHOTOS = Path(__file__).parent.parent / "assets" / "photos"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,6 +147,11 @@ def read_dataset(annotations: Path, images: Path) -> Dataset:
         )
     _check_pictures(list(paths.values()), images)
     return Dataset(annotations, tuple(instances), crowds, empty)
+
+
+def bundled_dataset() -> Dataset:
+    """The objects outlined on the sample photographs, see assets/SOURCES.md."""
+    return read_dataset(_PHOTOS / "instances.json", _PHOTOS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from picosam_sdk.evaluation.annotations import Instance
 from picosam_sdk.types import Roi
 
-__all__ = ["IOU_THRESHOLDS", "SIZES", "Evaluation", "iou", "mean_ap"]
+__all__ = ["IOU_THRESHOLDS", "SIZES", "Evaluation", "iou", "mean_ap", "percent"]
 
 IOU_THRESHOLDS: NDArray[np.float64] = np.arange(50, 100, 5) / 100
 """0.50, 0.55, ... 0.95."""
@@ -31,6 +31,8 @@ class Evaluation:
         instances: what was evaluated, in the file's order.
         prompts: the box that each was prompted with (jittered, if asked for).
         ious: IoU of the predicted mask with the true one, float64, 0 to 1.
+        clipped_ious: the same after clipping the predicted mask to the prompt box grown by 10 %;
+            None where no box was given.
         scores: IoU that the model predicted for its own mask, float64.
         areas: of the objects, in square pixels, float64.
         competitors: how many other objects have their box's centre inside the crop, int64.
@@ -42,6 +44,7 @@ class Evaluation:
     instances: tuple[Instance, ...]
     prompts: tuple[Roi, ...]
     ious: NDArray[np.float64]
+    clipped_ious: NDArray[np.float64] | None
     scores: NDArray[np.float64]
     areas: NDArray[np.float64]
     competitors: NDArray[np.int64]
@@ -71,8 +74,10 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Everything in one dictionary that JSON can hold; a figure over no objects is None."""
         sizes, competitors = self.size_groups(), self.competitor_groups()
+        clipped = self.clipped_ious
         return {
             **_figures(self.ious),
+            "clipped_miou": None if clipped is None else _figures(clipped)["miou"],
             "by_size": {name: _figures(self.ious[chosen]) for name, chosen in sizes.items()},
             "by_competitors": {
                 name: _figures(self.ious[chosen]) for name, chosen in competitors.items()
@@ -106,6 +111,11 @@ def iou(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], outside: float =
 def mean_ap(ious: NDArray[np.float64]) -> float:
     """Mean over IoU_THRESHOLDS of the share of objects at or above the threshold."""
     return float((ious[:, None] >= IOU_THRESHOLDS).mean())
+
+
+def percent(value: float | None) -> str:
+    """A share as a number to read: 0.654 is "65.4", None is "-"."""
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _figures(ious: NDArray[np.float64]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,10 +31,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 
 def run(made: Any, *more: str) -> int:
+    return run_bare("--images", str(made.images), "--annotations", str(made.coco), *more)
+
+
+def run_bare(*arguments: str) -> int:
     parser = argparse.ArgumentParser(prog="picosam")
     evaluate.add_parser(parser.add_subparsers())
-    files = ["--images", str(made.images), "--annotations", str(made.coco)]
-    args = parser.parse_args(["evaluate", *files, *more])
+    args = parser.parse_args(["evaluate", *arguments])
     return int(args.run(args))
 
 
@@ -67,6 +71,7 @@ def test_the_table_has_a_row_a_group(
     assert rows["all"][1] == "3"
     assert {"small", "medium", "large", "0", "1-2", "3+"} <= set(rows)
     assert rows["large"][1:4] == ["0", "-", "-"]
+    assert "clipped to the box grown by 10 %: " in out
     assert max(map(len, out.splitlines())) <= 90
     assert opened == [{"model": None, "threads": 2}]
 
@@ -78,6 +83,41 @@ def test_points(made: Any, opened: list[Any], capsys: pytest.CaptureFixture[str]
     assert document["miou"] > 0.9
     with pytest.raises(InputError, match="no --jitter with --prompt point"):
         run(made, "--prompt", "point", "--jitter", "0.1")
+
+
+def test_without_files_it_takes_the_bundled_objects(
+    opened: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_bare("--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["n"] == document["protocol"]["objects"] == 8
+    for given in ("--images", "--annotations"):
+        with pytest.raises(InputError, match=f"together, got only {given}"):
+            run_bare(given, "anything")
+
+
+def test_a_report_covers_all_passes(
+    made: Any, opened: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "report"
+    assert run(made, "--report", str(folder), "--limit", "3", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((folder / "report.json").read_text())
+    assert "18/18" in err  # three objects, five levels of jitter and the points
+    assert f"wrote {folder / 'report.html'}" in err
+    assert (folder / "report.html").stat().st_size > 5_000
+    for more in (["--jitter", "0.1"], ["--prompt", "point"]):
+        with pytest.raises(InputError, match=f"with --report, got {' '.join(more)}"):
+            run(made, "--report", str(folder), *more)
+
+
+def test_a_report_that_cannot_be_written_fails_before_the_work(
+    made: Any, opened: list[Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="a folder to write to"):
+        run(made, "--report", str(tmp_path / "file"))
+    assert opened == []
 
 
 @pytest.mark.parametrize(

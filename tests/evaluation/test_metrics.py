@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from picosam_sdk.evaluation.metrics import IOU_THRESHOLDS, Evaluation, iou, mean_ap
+from picosam_sdk.evaluation.metrics import IOU_THRESHOLDS, Evaluation, iou, mean_ap, percent
 
 
 def evaluation(ious: list[float], scores: list[float]) -> Evaluation:
@@ -17,6 +17,7 @@ def evaluation(ious: list[float], scores: list[float]) -> Evaluation:
         instances=(),
         prompts=(),
         ious=np.array(ious, np.float64),
+        clipped_ious=np.array(ious, np.float64) / 2,
         scores=np.array(scores, np.float64),
         areas=np.full(n, 50.0),
         competitors=np.zeros(n, np.int64),
@@ -49,6 +50,7 @@ def test_the_summary_by_hand() -> None:
     assert summary["miou"] == pytest.approx(0.7)
     assert summary["map"] == pytest.approx((1 + 5 + 9) / 30)
     assert summary["n"] == 3
+    assert summary["clipped_miou"] == pytest.approx(0.35)
     assert summary["se"] == pytest.approx(0.2 / 3**0.5)
     assert summary["score_correlation"] == pytest.approx(1)
     assert summary["by_size"]["small"]["miou"] == pytest.approx(0.7)
@@ -57,8 +59,8 @@ def test_the_summary_by_hand() -> None:
     assert summary["baselines"]["box"]["miou"] == 0.25
     assert summary["baselines"]["ellipse"]["by_competitors"]["0"]["miou"] == 0.5
     assert set(summary) == {
-        "miou", "map", "n", "se", "by_size", "by_competitors", "baselines", "score_correlation",
-        "model", "protocol",
+        "miou", "map", "n", "se", "clipped_miou", "by_size", "by_competitors", "baselines",
+        "score_correlation", "model", "protocol",
     }  # fmt: skip
 
 
@@ -73,3 +75,7 @@ def test_the_correlation_is_pearsons() -> None:
     ious, scores = [0.1, 0.5, 0.7, 0.2], [0.3, 0.4, 0.9, 0.1]
     expected = np.corrcoef(ious, scores)[0, 1]
     assert evaluation(ious, scores).score_correlation() == pytest.approx(expected)
+
+
+def test_a_share_as_a_number_to_read() -> None:
+    assert [percent(value) for value in (0.65449, 1.0, None)] == ["65.4", "100.0", "-"]

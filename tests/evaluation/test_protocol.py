@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -23,16 +23,11 @@ from picosam_sdk import (
     Segmenter,
 )
 from picosam_sdk.evaluation.annotations import Dataset, read_dataset
+from picosam_sdk.evaluation.cases import inner_point, jittered, spread
 from picosam_sdk.evaluation.frame import SIZE, to_frame, truth_in_frame
-from picosam_sdk.evaluation.protocol import (
-    evaluate,
-    evaluate_points,
-    inner_point,
-    jittered,
-    spread,
-)
+from picosam_sdk.evaluation.protocol import evaluate, evaluate_points
 from picosam_sdk.geometry import crop_box
-from picosam_sdk.types import PAPER_RULE, Box, ImageArray
+from picosam_sdk.types import PAPER_RULE, Box, ImageArray, size_of
 from tests.fakes import RedBackend, RedPlugin
 
 ANAMORPHIC = CropRule(size_px=96, padding=0.10, square=False)
@@ -265,7 +260,8 @@ def test_objects_are_batched_across_pictures(made: Any, edited: Any) -> None:
     model = RedBackend(square=True)
     done: list[int] = []
     result = evaluate(model, dataset, progress=done.append)
-    assert model.batches == done == [16, 4]
+    assert model.batches == [16, 4]
+    assert done == [1] * 20
     assert [instance.id % 10 for instance in result.instances] == [1, 2, 3, 4] * 5
     assert (
         np.ptp(result.ious.reshape(5, 4), axis=0).max() == 0
@@ -340,6 +336,41 @@ def test_points_are_answered_by_a_segmenter(dataset: Dataset) -> None:
     assert result.ious.min() > 0.9
     assert result.prompts == tuple(instance.roi for instance in dataset.instances)
     assert result.summary()["protocol"]["prompt"] == "point"
+    assert result.summary()["clipped_miou"] is None
+
+
+def test_without_pixels_the_point_is_the_middle_of_the_box(made: Any, edited: Any) -> None:
+    """Some of COCO's polygons are smaller than a pixel."""
+    speck = [10.1, 10.1, 10.3, 10.1, 10.2, 10.3]
+    path = edited(
+        lambda raw: raw["annotations"][0].update(segmentation=[speck], bbox=[8, 6, 5, 10])
+    )
+
+    class Asked:
+        card = ModelCard(name="asked", network="lite", crop=ANAMORPHIC)
+        points: ClassVar[list[tuple[float, float]]] = []
+
+        def segment(self, image: Any, *, point: tuple[float, float]) -> Mask:
+            self.points.append(point)
+            return Mask(
+                logits=-np.ones((96, 96), np.float32), roi=Roi(0, 0, 1, 1), score=0.0,
+                size_px=size_of(image),
+            )  # fmt: skip
+
+    result = evaluate_points(Asked(), read_dataset(path, made.images))
+    assert Asked.points[0] == (10.5, 11)
+    assert result.ious[0] == 1.0  # both are empty
+
+
+def test_clipping_to_the_grown_box_by_hand(dataset: Dataset) -> None:
+    """Everything is predicted; grown, the wedge's box has 60 of the 95 columns of its frame."""
+    result = evaluate(Fixed(np.ones((96, 96))), dataset)
+    assert result.clipped_ious is not None
+    assert result.clipped_ious[3] == pytest.approx(result.ious[3] * 95 / 60, rel=0.03)
+    assert result.clipped_ious[0] == result.ious[0]  # a square box: the grown box is the frame
+    assert result.summary()["clipped_miou"] == pytest.approx(result.clipped_ious.mean())
+    anamorphic = evaluate(Fixed(np.ones((96, 96)), ANAMORPHIC), dataset)
+    assert anamorphic.clipped_ious == pytest.approx(anamorphic.ious, abs=0.01)
 
 
 def test_a_points_mask_outside_of_the_frame_counts_against_it(dataset: Dataset) -> None:
