@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,7 +59,7 @@ class Roi:
 
     def __post_init__(self) -> None:
         values = (self.x, self.y, self.width, self.height)
-        if not all(math.isfinite(value) for value in values):
+        if not all(isinstance(value, Real) and math.isfinite(value) for value in values):
             raise InputError(
                 f"expected a ROI of four finite numbers, got {values}",
                 hint="Drop prompts whose coordinates are NaN, as when the gaze is lost.",

@@ -62,6 +62,7 @@ CASES = [
     Case("zero width", lambda: Roi(0.1, 0.1, 0.0, 0.5), "above zero, got 0.0 x 0.5"),
     Case("negative height", lambda: Roi.from_pixels(5, 5, 9, -3, IMAGE), "above zero"),
     Case("NaN in a ROI", lambda: Roi(NAN, 0, 1, 1), "four finite numbers"),
+    Case("None in a ROI", lambda: Roi(None, 0, 1, 1), "four finite numbers"),  # type: ignore[arg-type]
     Case("endless ROI", lambda: Roi.from_pixels(0, 0, INF, 5, IMAGE), "four finite numbers"),
     Case("NaN point", segment(IMAGE, point=(NAN, 3)), "a point inside the picture"),
     Case("point outside", segment(IMAGE, point=(80, 3)), "a point inside the picture"),
