@@ -10,18 +10,21 @@
 
 from picosam_sdk.errors import (
     BackendError,
+    BackendTimeoutError,
     ConfigError,
     InputError,
     MissingExtraError,
     ModelError,
     PicoSamError,
     PluginError,
+    RoiRejectedError,
     UnavailableError,
     UnknownPluginError,
+    UnsupportedError,
 )
 from picosam_sdk.hookspecs import hookimpl
 from picosam_sdk.images import load_image
-from picosam_sdk.interfaces import Backend, HostBackend
+from picosam_sdk.interfaces import Backend, HostBackend, SensorBackend
 from picosam_sdk.mask import Mask, Result
 from picosam_sdk.modelcard import ModelCard
 from picosam_sdk.plugins import Plugins
@@ -33,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Backend",
     "BackendError",
+    "BackendTimeoutError",
     "Box",
     "ConfigError",
     "CropRule",
@@ -48,9 +52,12 @@ __all__ = [
     "Plugins",
     "Result",
     "Roi",
+    "RoiRejectedError",
     "Segmenter",
+    "SensorBackend",
     "UnavailableError",
     "UnknownPluginError",
+    "UnsupportedError",
     "hookimpl",
     "load_image",
 ]

@@ -10,21 +10,27 @@
     ├── MissingExtraError         gives the install line (also an ImportError)
     ├── ModelError                unreadable, wrong shape, hash or card mismatch
     └── BackendError              a backend failed while it ran
-        └── UnavailableError      it cannot be opened on this machine
+        ├── UnavailableError      it cannot be opened on this machine
+        ├── BackendTimeoutError   it did not answer in time (also a TimeoutError)
+        ├── RoiRejectedError      a sensor did not take a ROI
+        └── UnsupportedError      it cannot do what was asked, by its nature
 """
 
 from __future__ import annotations
 
 __all__ = [
     "BackendError",
+    "BackendTimeoutError",
     "ConfigError",
     "InputError",
     "MissingExtraError",
     "ModelError",
     "PicoSamError",
     "PluginError",
+    "RoiRejectedError",
     "UnavailableError",
     "UnknownPluginError",
+    "UnsupportedError",
 ]
 
 
@@ -82,3 +88,15 @@ class BackendError(PicoSamError):
 
 class UnavailableError(BackendError):
     """A backend exists but cannot be opened on this machine; the message says why."""
+
+
+class BackendTimeoutError(BackendError, TimeoutError):
+    """A backend did not answer in time; the message says what was waited for and tried."""
+
+
+class RoiRejectedError(BackendError):
+    """A sensor did not take a ROI as it was written; it gives no masks until one is taken."""
+
+
+class UnsupportedError(BackendError):
+    """A backend cannot do what was asked: a sensor takes no picture, a host has no camera."""

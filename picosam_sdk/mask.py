@@ -272,16 +272,19 @@ class Result:
     Args:
         frame: what the camera gave; without its image where that was not granted.
         mask: None if there was no prompt to answer, or its answer was dropped.
-        roi: the ROI that was asked for.
+        roi: the ROI that was asked for; None if none was.
         timings_ms: how long each step took.
         ages_ns: how old each ingredient was when the result was made, such as frame and ROI.
+        settling: a sensor's ROI had just been changed, and the mask may still belong to the
+            ROI before.
     """
 
     frame: Frame
     mask: Mask | None
-    roi: Roi
+    roi: Roi | None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     ages_ns: Mapping[str, int] = field(default_factory=dict)
+    settling: bool = False
 
 
 def _describe(value: Any) -> str:

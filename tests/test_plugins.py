@@ -10,6 +10,8 @@ import pytest
 from picosam_sdk import PluginError, Plugins, hookimpl
 from tests.fakes import RedBackend, RedPlugin
 
+BUILT_IN = ["imx500", "imx500-emulated", "onnx"]
+
 
 class Broken:
     @staticmethod
@@ -33,7 +35,7 @@ class Misspelt:
 
 
 def test_the_built_in_backend_is_registered_through_the_hook() -> None:
-    assert list(Plugins(discover=False).backends()) == ["onnx"]
+    assert list(Plugins(discover=False).backends()) == BUILT_IN
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,7 @@ def test_a_broken_plugin_is_a_warning_that_names_it(plugin: Any, why: str) -> No
     plugins = Plugins(discover=False)
     plugins.register(plugin(), "acme")
     with pytest.warns(UserWarning, match=f"'acme'.*{why}"):
-        assert list(plugins.backends()) == ["onnx"]
+        assert list(plugins.backends()) == BUILT_IN
     assert [r.problem != "" for r in plugins.records if r.name == "acme"] == [True]
 
 
@@ -52,7 +54,7 @@ def test_a_misspelt_hook_is_reported_and_others_go_on() -> None:
     with pytest.warns(UserWarning, match=r"'typo'.*picosam_backend\b"):
         plugins.register(Misspelt(), "typo")
     plugins.register(RedPlugin(), "red")
-    assert list(plugins.backends()) == ["onnx", "red"]
+    assert list(plugins.backends()) == [*BUILT_IN, "red"]
 
 
 def test_two_plugins_with_one_name_are_an_error() -> None:
@@ -71,7 +73,7 @@ def test_entry_points_are_discovered_and_guarded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("picosam_sdk.plugins.entry_points", lambda group: points)
     with pytest.warns(UserWarning, match="'gone'.*no_such_module_here"):
         plugins = Plugins()
-    assert list(plugins.backends()) == ["onnx", "red"]
+    assert list(plugins.backends()) == [*BUILT_IN, "red"]
     assert {record.name: bool(record.problem) for record in plugins.records} == {
         "builtin": False,
         "red": False,

@@ -1,0 +1,1 @@
+"""The network inside the camera: Raspberry Pi AI Camera (Sony IMX500) through picamera2."""

@@ -1,0 +1,1 @@
+"""Help for tests: the contract of backends, and an emulated sensor."""
