@@ -1,6 +1,6 @@
 """Prints what a ROI costs on top of the bare network, as ratios from one run.
 
-    python benchmarks/whole_path.py [--json] [--threads N]
+python benchmarks/whole_path.py [--json] [--threads N]
 """
 
 from __future__ import annotations

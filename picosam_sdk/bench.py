@@ -37,9 +37,7 @@ def whole_path(rounds: int = 300, **options: Any) -> dict[str, Any]:
 
     image = cv2.resize(load_image(sample_photos()[0].path), (1280, 720))
     with Segmenter(**options) as segmenter:
-        return {
-            f"roi_{side}_px": _one_roi(segmenter, image, side, rounds) for side in ROI_SIDES_PX
-        }
+        return {f"roi_{side}_px": _one_roi(segmenter, image, side, rounds) for side in ROI_SIDES_PX}
 
 
 def _one_roi(segmenter: Segmenter, image: Any, side_px: int, rounds: int) -> dict[str, float]:
