@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
     from picosam_sdk.config import load_toml
-    from picosam_sdk.training.train import TrainConfig, Trainer
+    from picosam_sdk.training.settings import TrainConfig
+    from picosam_sdk.training.train import Trainer
 
     trainer = Trainer(load_toml(args.config, TrainConfig))
     print(

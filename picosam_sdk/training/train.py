@@ -27,7 +27,7 @@ from picosam_sdk.training.report import plot_log, preview_sheet
 from picosam_sdk.training.settings import DataConfig, TrainConfig, learning_rate
 from picosam_sdk.types import Roi
 
-__all__ = ["TrainConfig", "Trainer", "load_weights", "save_weights"]
+__all__ = ["Trainer", "load_weights", "save_weights"]
 
 
 class Batches(IterableDataset[tuple[Tensor, Tensor]]):
@@ -216,7 +216,7 @@ class Trainer:
         plot_log(self.config.run.out / "log.csv", self.config.run.out / "log.png")
 
     def validate(self, level: float) -> dict[str, float]:
-        """Mean IoU in the crop's frame, and the correlation of the predicted IoU with it."""
+        """Mean IoU in the crop's frame, its standard error, and the predicted IoU's correlation."""
         rng = np.random.default_rng(0)
         ious, scores = [], []
         for start in range(0, len(self.val_samples), 64):
@@ -228,7 +228,11 @@ class Trainer:
             scores.append(score)
         iou, score = torch.cat(ious), torch.cat(scores)
         correlation = torch.corrcoef(torch.stack([iou, score]))[0, 1]
-        return {"miou": float(iou.mean()), "score_correlation": float(correlation)}
+        return {
+            "miou": float(iou.mean()),
+            "se": float(iou.std(correction=0) / len(iou) ** 0.5),
+            "score_correlation": float(correlation),
+        }
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -276,6 +280,8 @@ def load_data(
     for file, folder in zip(config.coco, config.coco_images, strict=True):
         samples += data.read_coco(file, folder)
     train, held = data.split(samples, config.validation_share)
+    if config.teacher:
+        train += data.split(data.read_shards(config.teacher), config.validation_share)[0]
     cutouts = data.read_cutouts(config.cutouts) if config.cutouts else []
     kept, _ = data.split(cutouts, config.validation_share)
     if not train or not held:

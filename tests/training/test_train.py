@@ -14,7 +14,8 @@ from picosam_sdk import ConfigError, InputError
 from picosam_sdk.cli.main import main
 from picosam_sdk.config import load_toml
 from picosam_sdk.training import train
-from picosam_sdk.training.train import OptimConfig, TrainConfig, Trainer, learning_rate
+from picosam_sdk.training.settings import OptimConfig, TrainConfig, learning_rate
+from picosam_sdk.training.train import Trainer
 from tests.training.test_data import sample_files, write_tar
 
 CONFIG = """
