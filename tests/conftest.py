@@ -14,13 +14,19 @@ hypothesis.settings.load_profile("picosam")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--hardware", metavar="RPK", help="network file: also test a real AI Camera with it"
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests marked ``data`` where PICOSAM_DATA does not name a folder."""
-    if os.environ.get("PICOSAM_DATA"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("data")]
+    """Leaves out what needs a data folder or a camera where there is none."""
+    needs = {"data": os.environ.get("PICOSAM_DATA"), "hardware": config.getoption("--hardware")}
+    missing = [marker for marker, given in needs.items() if not given]
+    left_out = [item for item in items if any(map(item.get_closest_marker, missing))]
     if left_out:
-        items[:] = [item for item in items if not item.get_closest_marker("data")]
+        items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
 
 

@@ -97,7 +97,7 @@ class Imx500Backend(SensorBackend):
             self.path, camera, frames, mode, fps, size_px, box, input_tensor, progress,
             upload_timeout_s, stall_timeout_s,
         )  # fmt: skip
-        self._mark, self._zoomable = settling == "mark", frames
+        self._mark, self._zoomable, self._size_px = settling == "mark", frames, size_px
         self._condition = threading.Condition()
         self._ledger = RoiLedger(settle_frames)
         self._watchdog = Watchdog(frame_timeout_s, inference_frames, restarts, backoff_s)
@@ -167,6 +167,12 @@ class Imx500Backend(SensorBackend):
         self._supervisor.close()
         with self._condition:
             self._condition.notify_all()
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the pictures and of pasted masks."""
+        session = self._supervisor.session
+        return session.size_px if session is not None else self._size_px
 
     @property
     def stats(self) -> dict[str, Any]:
