@@ -35,7 +35,7 @@ def add_parser(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--method", choices=("minmax", "percentile", "entropy"), default="minmax",
-        help="how the range of a tensor is chosen (default: minmax, averaged over the crops)",
+        help="how the range of a tensor is chosen (default: minmax)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     parser.set_defaults(run=run)

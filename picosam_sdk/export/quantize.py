@@ -181,7 +181,7 @@ def quantize(
     for node in graph.of_type("Conv"):
         if node.name in chosen:
             overrides[node.input[1]] = _weight_scales(graph, node)
-    options = {"TensorQuantOverrides": overrides, "CalibMovingAverage": method == "minmax"}
+    options = {"TensorQuantOverrides": overrides}
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder, "float.onnx"), Path(folder, "int8.onnx")
         onnx.save(work, source)
@@ -254,18 +254,16 @@ def _weight_scales(graph: Graph, conv: NodeProto) -> list[dict[str, Any]]:
     """
     weight = graph.constant(conv.input[1])
     assert weight is not None
-    rows = np.moveaxis(weight, 1, -1).reshape(len(weight), -1).astype(np.float64)
-    if weight.shape[1] == 1:
-        pairs = rows[:, :, None]  # depthwise kernels add in 32 bits
-    else:
+    rows = np.moveaxis(weight, 1, -1).reshape(len(weight), -1)
+    scale = np.maximum(np.abs(rows).max(1), 1e-8) / np.float32(127)
+    if weight.shape[1] > 1:  # depthwise kernels add in 32 bits
         pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2)
-    scale = np.maximum(np.abs(rows).max(1), 1e-8) / 127
-    for _ in range(8):
-        whole = np.round(pairs / scale[:, None, None])
-        sums = np.maximum(np.maximum(whole, 0).sum(2), np.maximum(-whole, 0).sum(2)).max(1)
-        if sums.max() <= 128:
-            break
-        scale *= np.maximum(1, sums / 128)
+        while True:
+            whole = np.round(pairs / scale[:, None, None])
+            sums = np.maximum(np.maximum(whole, 0).sum(2), np.maximum(-whole, 0).sum(2)).max(1)
+            if sums.max() <= 128:
+                break
+            scale *= np.where(sums > 128, (sums + 0.5) / 128, 1).astype(np.float32)
     zero = np.array(0, np.int8)
     scales: list[dict[str, Any]] = [
         {"scale": np.array(value, np.float32), "zero_point": zero} for value in scale
