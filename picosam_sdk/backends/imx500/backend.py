@@ -256,7 +256,7 @@ class Imx500Backend(SensorBackend):
                 try:
                     self._write(*waiting)
                 except RoiRejectedError as error:
-                    self._failure = error
+                    self._failure, self._result = error, None
                     self._condition.notify_all()
 
     def _made(
