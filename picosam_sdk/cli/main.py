@@ -13,7 +13,18 @@ from picosam_sdk.errors import PicoSamError
 
 __all__ = ["main"]
 
-VERBS = ("segment", "demo", "doctor", "evaluate", "teach", "train", "export", "quantize")
+VERBS = (
+    "segment",
+    "demo",
+    "doctor",
+    "evaluate",
+    "teach",
+    "train",
+    "ablate",
+    "export",
+    "quantize",
+    "parity",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

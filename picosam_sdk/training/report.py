@@ -39,7 +39,8 @@ def plot_log(log: Path, target: Path) -> None:
         axis.set_title(title)
         axis.set_xlabel("thousand crops")
         axis.grid(alpha=0.3)
-        axis.legend()
+        if axis.lines:  # a short run may have logged none
+            axis.legend()
     figure.savefig(target, dpi=90)
     plt.close(figure)
 

@@ -31,9 +31,14 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """``shares`` fixes the share of draws of some sources; the others divide the rest."""
+    """``shares`` fixes the share of draws of some sources; the others divide the rest.
+
+    ``teacher`` are shards that 'picosam teach' wrote: they are trained on, but a model is never
+    validated on a teacher's masks. Their photographs are held out like all others.
+    """
 
     shards: tuple[Path, ...] = ()
+    teacher: tuple[Path, ...] = ()
     cutouts: tuple[Path, ...] = ()
     coco: tuple[Path, ...] = ()
     coco_images: tuple[Path, ...] = ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -135,7 +136,7 @@ class Trainer:
                     self._check(bar)
                     began = time.monotonic()
         except KeyboardInterrupt:
-            bar.write("interrupted: saved; run the same command to go on")
+            bar.write("interrupted: saved; run the same command to go on", file=sys.stderr)
         finally:
             self.save()
             bar.close()
@@ -207,7 +208,8 @@ class Trainer:
         scores = self.validate(0.0) | {
             f"jitter_{key}": value for key, value in self.validate(0.2).items() if key == "miou"
         }
-        bar.write(f"step {self.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+        line = f"step {self.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
+        bar.write(line, file=sys.stderr)
         self._log(scores, None)
         views = [plain_view(sample, self.config.crop) for sample in self.val_samples[:48]]
         logits, iou = self.predict(to_tensors(views)[0])
