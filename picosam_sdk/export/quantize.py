@@ -45,7 +45,7 @@ METHODS = {
     "percentile": CalibrationMethod.Percentile,
     "entropy": CalibrationMethod.Entropy,
 }
-MOVES = ("Transpose", "Reshape", "Gather", "DepthToSpace")
+MOVES = ("Transpose", "Reshape", "Gather")
 """Operators that move values and never change them."""
 
 

@@ -74,6 +74,7 @@ def prepare_int8(graph: Graph) -> None:
     """Rewrites a float model for fast INT8 kernels; its outputs stay the same but for rounding."""
     pad_channels(graph)
     upsample_by_gather(graph)
+    shuffle_by_transpose(graph)
     block_width(graph)
     graph.prune()
     graph.infer_shapes()
@@ -91,6 +92,30 @@ def upsample_by_gather(graph: Graph) -> None:
         wider: Step = ("Gather", [columns], {"axis": 2})
         higher: Step = ("Gather", [rows], {"axis": 1})
         result = graph.chain(node, node.input[0], [TO_NHWC, wider, higher, TO_NCHW])
+        graph.replace_input(node.output[0], result)
+        graph.remove(node)
+    graph.infer_shapes()
+
+
+def shuffle_by_transpose(graph: Graph) -> None:
+    """DepthToSpace as Transpose: onnxruntime before 1.18 does it for floats only."""
+    for node in graph.of_type("DepthToSpace"):
+        options = attributes(node)
+        b = options["blocksize"]
+        (_, h, w), (c, high, wide) = graph.picture(node.input[0]), graph.picture(node.output[0])
+        column_row_depth = options.get("mode", b"DCR") == b"CRD"
+        split = [0, h, w, c, b, b] if column_row_depth else [0, h, w, b, b, c]
+        order = [0, 3, 1, 4, 2, 5] if column_row_depth else [0, 5, 1, 3, 2, 4]
+        names = [
+            graph.add_constant(np.array(shape), "shape") for shape in (split, [0, c, high, wide])
+        ]
+        steps: list[Step] = [
+            TO_NHWC,
+            ("Reshape", names[:1], {}),
+            ("Transpose", [], {"perm": order}),
+            ("Reshape", names[1:], {}),
+        ]
+        result = graph.chain(node, node.input[0], steps)
         graph.replace_input(node.output[0], result)
         graph.remove(node)
     graph.infer_shapes()

@@ -15,7 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 from picosam_sdk import ModelError
 from picosam_sdk.export.calibration import Crops
 from picosam_sdk.export.graph import Graph, attributes
-from picosam_sdk.export.rewrite import block_width, pad_channels, prepare_int8, upsample_by_gather
+from picosam_sdk.export.rewrite import (
+    block_width,
+    pad_channels,
+    prepare_int8,
+    shuffle_by_transpose,
+    upsample_by_gather,
+)
 
 Make = Callable[[str], Any]
 
@@ -120,6 +126,16 @@ def test_gathers_equal_nearest_upsampling(scale: int) -> None:
     x = np.random.default_rng(0).standard_normal((2, 5, 6, 7), np.float32)
     np.testing.assert_array_equal(run(changed, x)[0], run(model, x)[0])
     np.testing.assert_array_equal(run(changed, x)[0], -x.repeat(scale, 2).repeat(scale, 3))
+
+
+@pytest.mark.parametrize("mode", ["CRD", "DCR"])
+def test_transposes_equal_depth_to_space(mode: str) -> None:
+    shuffle = helper.make_node("DepthToSpace", ["x"], ["s"], blocksize=2, mode=mode)
+    model = small_model([shuffle, helper.make_node("Neg", ["s"], ["y"])], [12, 5, 7])
+    changed, graph = rewritten(model, shuffle_by_transpose)
+    assert not graph.of_type("DepthToSpace")
+    x = np.random.default_rng(0).standard_normal((2, 12, 5, 7), np.float32)
+    np.testing.assert_array_equal(run(changed, x)[0], run(model, x)[0])
 
 
 def test_other_upsampling_is_left_alone() -> None:
