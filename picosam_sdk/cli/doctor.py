@@ -32,6 +32,10 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--bench", action="store_true", help="also time the whole path against the bare network"
     )
+    parser.add_argument(
+        "--sensor", type=Path, metavar="RPK",
+        help="also open the AI Camera with this network, watch it for a moment, show its state",
+    )  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -45,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         "opencv": _opencv(),
         "onnxruntime": _onnxruntime(),
         **_backends(),
+        "sensor": _sensor(args.sensor),
         "model": _model(),
     }
     if args.bench and report["model"]["ok"]:
@@ -128,6 +133,25 @@ def _backends() -> dict[str, Any]:
     return {"backends": backends, "plugins": records}
 
 
+def _sensor(network: Path | None) -> dict[str, Any]:
+    """The AI Camera's surroundings and, if a network is given, what the camera does with it."""
+    from picosam_sdk.backends.imx500.probe import facts
+
+    found = facts()
+    if network is None:
+        return found
+    from picosam_sdk.segmenter import Segmenter
+    from picosam_sdk.types import Roi
+
+    try:
+        with Segmenter("imx500", model=network) as segmenter:
+            mask = segmenter.segment(roi=Roi(0.3, 0.3, 0.4, 0.4))
+            live = {"score": round(mask.score, 3), **segmenter.timings_ms}
+            return found | {"first_mask": live, "stats": segmenter.backend.stats}
+    except PicoSamError as error:
+        return found | {"problem": str(error), "hint": error.hint}
+
+
 def _model() -> dict[str, Any]:
     """Opens the shipped model and runs it once."""
     from picosam_sdk.modelcard import DEFAULT_MODEL
@@ -148,10 +172,11 @@ def _print(report: dict[str, Any]) -> None:
     cpu, memory = report["cpu"], report["memory"]
     print(f"{'cpu':<12} {cpu['machine']}, {cpu['cores']} cores, {' '.join(cpu['features']) or '-'}")
     print(f"{'memory':<12} {memory['available_mib']} of {memory['total_mib']} MiB available")
-    for title in ("packages", "backends", "plugins"):
+    for title in ("packages", "backends", "sensor", "plugins"):
         print(f"\n{title}")
         for name, value in report[title].items():
-            print(f"  {name:<24} {value or 'not installed'}")
+            absent = "none" if title == "sensor" else "not installed"
+            print(f"  {name:<24} {value or absent}")
     for title in ("opencv", "onnxruntime"):
         print(f"\n{title}")
         for name, value in report[title].items():

@@ -61,7 +61,7 @@ def live_agreement(
     deadline = time.monotonic() + timeout_s
     sensor.aim(roi)
     sensor.observer = observe
-    found = []
+    found: list[Agreement] = []
     try:
         while len(found) < frames:
             try:

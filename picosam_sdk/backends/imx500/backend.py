@@ -101,7 +101,9 @@ class Imx500Backend(SensorBackend):
         self._condition = threading.Condition()
         self._ledger = RoiLedger(settle_frames)
         self._watchdog = Watchdog(frame_timeout_s, inference_frames, restarts, backoff_s)
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter(
+            frames=0, inferences=0, settling=0, roi_writes=0, rois_deferred=0
+        )
         self._problems: Counter[str] = Counter()
         self._view = box
         self._waiting: tuple[Roi, Box] | None = None

@@ -26,7 +26,12 @@ from typing import Any
 import numpy as np
 
 from picosam_sdk.backends.imx500.grid import SENSOR_BOX
-from picosam_sdk.backends.imx500.upload import UploadWatch, bar_process, run_within
+from picosam_sdk.backends.imx500.upload import (
+    UploadWatch,
+    bar_process,
+    progress_kind,
+    run_within,
+)
 from picosam_sdk.errors import BackendError, BackendTimeoutError, ModelError, UnavailableError
 from picosam_sdk.types import Box, ImageArray
 
@@ -180,7 +185,7 @@ class CameraSession:
     def _start(self) -> None:
         progress = self.options.progress
         emulated = hasattr(sys.modules["libcamera"], "picosam_stub")
-        bar = progress is True and sys.stderr.isatty() and self.helper.fw_progress != 0
+        bar = progress is True and sys.stderr.isatty() and progress_kind(self.helper) != 0
         report = progress if callable(progress) else _thread_bar() if bar and emulated else None
         watch = UploadWatch(self.helper, report)
 
@@ -190,7 +195,8 @@ class CameraSession:
             done, total = watch.progress
             return f"the upload stalled at {done} of {total} bytes for {watch.stalled_s:.1f} s"
 
-        with bar_process(self.helper) if bar and not emulated else contextlib.nullcontext():
+        separate = bar and not emulated and hasattr(self.helper, "imx500_device_id")
+        with bar_process(self.helper) if separate else contextlib.nullcontext():
             watch.start()
             try:
                 reason = run_within(self.options.upload_timeout_s, self._camera.start, stuck)

@@ -20,11 +20,20 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["UploadWatch", "bar_process", "main", "run_within"]
+__all__ = ["UploadWatch", "bar_process", "main", "progress_kind", "run_within"]
 
 NETWORK_STAGE = 2
 STAGES = (0, 1, NETWORK_STAGE)
 INTERVAL_S = 0.25
+
+
+def progress_kind(helper: Any) -> int:
+    """How picamera2 reads the progress: 0 not at all, 1 as root, 2 through sudo.
+
+    Before 0.3.37 it had opened files instead, or none.
+    """
+    kind = getattr(helper, "fw_progress", None)
+    return int(kind) if isinstance(kind, int) else int(kind is not None)
 
 
 class UploadWatch:
@@ -39,7 +48,7 @@ class UploadWatch:
         self._helper, self._report = helper, report
         self._stop = threading.Event()
         self._changed_at = time.monotonic()
-        self.readable = helper.fw_progress != 0
+        self.readable = progress_kind(helper) != 0
         self.progress: tuple[int, int] = (0, 0)
         self._thread = threading.Thread(target=self._run, name="imx500-upload", daemon=True)
 
@@ -49,12 +58,14 @@ class UploadWatch:
         return time.monotonic() - self._changed_at if self.readable else 0.0
 
     def start(self) -> None:
-        self._thread.start()
+        if self.readable:
+            self._thread.start()
 
     def stop(self) -> None:
         """Ends the thread; the report has then been told the end."""
         self._stop.set()
-        self._thread.join(timeout=2 * INTERVAL_S)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=2 * INTERVAL_S)
 
     def _run(self) -> None:
         seen: object = None
@@ -85,7 +96,7 @@ class UploadWatch:
 @contextlib.contextmanager
 def bar_process(helper: Any) -> Any:
     """Draws a bar on standard error from another process, while the body runs."""
-    from_root = int(helper.fw_progress) == 1
+    from_root = progress_kind(helper) == 1
     device, bridge = helper.imx500_device_id, helper.spi_device_id
     commands = (
         (f"cat /sys/kernel/debug/imx500-fw:{device}/fw_progress",

@@ -77,10 +77,10 @@ def import_picamera2() -> None:
             for name in ("picamera2.devices.imx500.imx500", "picamera2.dma_heap"):
                 _patch(importlib.import_module(name))
             _patch(importlib.import_module("picamera2.allocators.dmaallocator"))
-    except ImportError as error:
+    except (ImportError, OSError, AttributeError) as error:  # such as: libarchive is not there
         raise UnavailableError(
             f"the emulated sensor needs picamera2, which cannot be imported: {error}",
-            hint="Install it with: apt install libcap-dev && pip install 'picosam-sdk[imx500]'",
+            hint="Install it with: apt install libcap-dev libarchive-tools && pip install 'picosam-sdk[imx500]'",
         ) from error
 
 
