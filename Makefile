@@ -42,7 +42,22 @@ $(VENV)/core.stamp: pyproject.toml | $(BIN)/python
 	@$(PIP) install -e .
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml tests/constraints.txt | $(BIN)/python
+# The tests run the camera class of picamera2, which pip builds against libcap and which loads
+# libarchive.
+$(VENV)/system.stamp: | $(BIN)/python
+	@missing=; [ -e /usr/include/sys/capability.h ] || missing=libcap-dev; \
+	$(BIN)/python -c 'import ctypes.util as u, sys; sys.exit(not u.find_library("archive"))' || \
+	  missing="$$missing libarchive-tools"; \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing $$missing with apt-get ..."; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
+	elif [ -n "$$missing" ]; then \
+	  echo "The tests need system packages. On Debian or Ubuntu: sudo apt-get install $$missing" >&2; \
+	  echo "Elsewhere: the headers of libcap (such as libcap-devel) and libarchive." >&2; exit 1; \
+	fi
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml tests/constraints.txt | $(BIN)/python $(VENV)/system.stamp
 	@echo "Installing picosam-sdk and the test tools into $(VENV) (a few minutes, once) ..."
 	@$(PIP) install -e '.[dev]' -c tests/constraints.txt
 	@touch $@ $(VENV)/core.stamp
