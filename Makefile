@@ -1,4 +1,5 @@
-# make help lists the targets. They need Python 3.11 or newer, its venv module, and nothing else.
+# make help lists the targets. They need Python 3.11 or newer with its venv module; the tests also
+# a C compiler, the headers of libcap and libarchive, for picamera2.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
