@@ -175,9 +175,7 @@ def quantize(
     tidy(graph)
     prepare_int8(graph)
     chosen = _nodes_to_quantize(graph)
-    overrides: dict[str, list[dict[str, Any]]] = {_first_conv(graph).input[0]: [
-        {"scale": np.array(1 / 128, np.float32), "zero_point": np.array(127, np.uint8)}
-    ]}  # fmt: skip
+    overrides = {_first_conv(graph).input[0]: [_byte_scale(graph)]}
     for node in graph.of_type("Conv"):
         if node.name in chosen:
             overrides[node.input[1]] = _weight_scales(graph, node)
@@ -214,7 +212,44 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_conv(graph: Graph) -> NodeProto:
-    return graph.of_type("Conv")[0]
+    """The convolution that the normalised picture goes into."""
+    node = _normalisation(graph)[-1]
+    while node.op_type != "Conv":
+        following = graph.only_consumer(node.output[0])
+        if following is None or following.op_type not in (*MOVES, "Conv"):
+            raise _unexpected("its picture to go into one convolution")
+        node = following
+    return node
+
+
+def _byte_scale(graph: Graph) -> dict[str, Any]:
+    """Scale and zero point with which the bytes themselves are the normalised picture."""
+    _, subtract, divide = _normalisation(graph)
+    mean, std = graph.constant(subtract.input[1]), graph.constant(divide.input[1])
+    if mean is None or std is None or mean.size != 1 or std.size != 1 or mean.item() % 1:
+        raise _unexpected("(image - a whole number) / a number")
+    scale, zero = np.float32(1 / std.item()), np.uint8(mean.item())
+    return {"scale": np.array(scale), "zero_point": np.array(zero)}
+
+
+def _normalisation(graph: Graph) -> list[NodeProto]:
+    """The nodes Cast, Sub, Div that make numbers of the picture's bytes."""
+    found = graph.of_type("Cast")[:1]
+    while 0 < len(found) < 3:
+        following = graph.only_consumer(found[-1].output[0])
+        if following is None:
+            break
+        found.append(following)
+    if [node.op_type for node in found] != ["Cast", "Sub", "Div"]:
+        raise _unexpected("Cast, Sub and Div after its input")
+    return found
+
+
+def _unexpected(what: str) -> ModelError:
+    return ModelError(
+        f"expected a graph with {what}, got another one",
+        hint="Quantize a model that 'picosam export' wrote.",
+    )
 
 
 def _nodes_to_quantize(graph: Graph) -> list[str]:
@@ -298,15 +333,6 @@ def _finish(graph: Graph) -> None:
             graph.replace_input(node.output[0], before.input[0])
     graph.prune()
     graph.infer_shapes()
-
-
-def _normalisation(graph: Graph) -> list[NodeProto]:
-    """The nodes Cast, Sub, Div that make numbers of the picture's bytes."""
-    found = graph.of_type("Cast")[:1]
-    while len(found) < 3 and (following := graph.only_consumer(found[-1].output[0])) is not None:
-        found.append(following)
-    assert [node.op_type for node in found] == ["Cast", "Sub", "Div"]
-    return found
 
 
 def _same(graph: Graph, one: NodeProto, other: NodeProto) -> bool:

@@ -192,6 +192,15 @@ def test_models_that_do_not_suit_are_refused(trio: Make, tmp_path: Path, photos:
     with pytest.raises(ModelError, match="expected a graph with inputs and outputs"):
         quantize_file(tmp_path / "wrong.onnx", tmp_path / "out.onnx", [photos])
 
+    other = onnx.load(made.float32)
+    mean = next(node for node in other.graph.node if node.op_type == "Sub").input[1]
+    for tensor in other.graph.initializer:
+        if tensor.name == mean:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(123.5, np.float32), mean))
+    save_model(other, card, tmp_path / "other.onnx")
+    with pytest.raises(ModelError, match="a whole number"):
+        quantize_file(tmp_path / "other.onnx", tmp_path / "out.onnx", [photos])
+
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(made.float32.read_bytes()[:-2000])
     shutil.copy(card_path(made.float32), card_path(cut))
