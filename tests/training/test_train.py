@@ -22,6 +22,7 @@ CONFIG = """
 [run]
 out = "{out}"
 device = "cpu"
+threads = 1
 save_every = 5
 check_every = 10
 
