@@ -318,3 +318,24 @@ def test_closed_is_closed(opened: Open) -> None:
 def test_faults_can_be_named_when_a_camera_is_made(opened: Open) -> None:
     backend, _ = opened({"faults": Faults(no_kpi=True)})
     assert set(settled(backend, LEFT).timings_ms) == {"host"}
+
+
+@pytest.mark.parametrize(
+    ("options", "least_us"), [({"fps": 20.0}, 50_000), ({"mode": "full"}, 100_000), ({}, 10_000)]
+)
+def test_frame_rate(opened: Open, options: dict[str, Any], least_us: int) -> None:
+    backend, _ = opened({"fps": 100.0}, **options)
+    durations: list[int] = []
+    backend.observer = lambda arrival, _: durations.append(arrival.metadata["FrameDuration"])
+    settled(backend, LEFT)
+    backend.observer = None
+    assert set(durations) == {least_us}
+
+
+def test_without_libcamera_it_says_how_to_make_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "picosam_sdk.backends.imx500.backend.find_spec", lambda name: name != "libcamera" or None
+    )
+    assert "--system-site-packages" in Imx500Backend.unavailable()

@@ -117,9 +117,13 @@ class Imx500Backend(SensorBackend):
 
     @classmethod
     def unavailable(cls) -> str:
-        missing = [name for name in ("picamera2", "libcamera") if find_spec(name) is None]
-        if missing:
-            return f"the package {missing[0]} is not installed"
+        if find_spec("picamera2") is None:
+            return "the package picamera2 is not installed"
+        if find_spec("libcamera") is None:
+            return (
+                "libcamera's Python module is not there; on Raspberry Pi OS, make the "
+                "environment with: python3 -m venv --system-site-packages"
+            )
         return problem()
 
     def aim(self, roi: Roi | None) -> None:
@@ -196,7 +200,7 @@ class Imx500Backend(SensorBackend):
             return list(self._ledger.writes)
 
     def info(self) -> dict[str, Any]:
-        return {"model": str(self.path), "quantization": "int8", **self.stats}
+        return {"model": str(self.path), "quantization": self.card.quantization, **self.stats}
 
     def _start(self, trouble: str = "") -> None:
         """Opens the camera (again) and aims it as it was: a new session sees the whole sensor."""

@@ -272,6 +272,12 @@ def _explained(error: Exception, camera: str) -> BackendError:
             f"expected a Raspberry Pi AI Camera{which}, found none",
             hint="Check 'rpicam-hello --list-cameras' and 'sudo apt install imx500-all'.",
         )
+    if isinstance(error, OSError) and "/debug/" in str(error.filename):
+        return UnavailableError(
+            f"expected picamera2 to do without root, got: {error}",
+            hint="This release of picamera2 reads debugfs as root only. Update it: "
+            "pip install 'picamera2>=0.3.38'",
+        )
     if isinstance(error, PermissionError):
         return UnavailableError(
             f"expected access to the camera's device node, got: {error}",

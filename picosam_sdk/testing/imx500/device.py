@@ -129,6 +129,10 @@ class EmulatedImx500:
         """ "link", "node" or, where the path is none of this camera's, an empty text."""
         return "link" if path in self.links else "node" if path == self._node else ""
 
+    def watches(self, path: str) -> bool:
+        """Whether this is a file of this camera's progress."""
+        return f"imx500-fw:{self._i2c}/" in path or f"rp2040-spi:{self._spi}/" in path
+
     def progress(self, command: list[str]) -> str | None:
         """What a program prints that reads the progress; None if it is not about this camera."""
         about_firmware = any(f"imx500-fw:{self._i2c}/" in word for word in command)

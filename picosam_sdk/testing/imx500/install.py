@@ -80,7 +80,8 @@ def import_picamera2() -> None:
     except (ImportError, OSError, AttributeError) as error:  # such as: libarchive is not there
         raise UnavailableError(
             f"the emulated sensor needs picamera2, which cannot be imported: {error}",
-            hint="Install it with: apt install libcap-dev libarchive-tools && pip install 'picosam-sdk[imx500]'",
+            hint="Install it with: apt install libcap-dev libarchive-tools && "
+            "pip install 'picosam-sdk[imx500]'",
         ) from error
 
 
@@ -177,16 +178,17 @@ class _Fcntl:
         return getattr(fcntl, name)
 
     def ioctl(self, fd: Any, request: int, arg: Any = 0) -> Any:
-        import videodev2
         from picamera2 import dma_heap
 
         if isinstance(fd, _Node):
             driver = fd.device.driver
-            if request == videodev2.VIDIOC_S_EXT_CTRLS:
+            # Its numbers have come from different packages; the module itself has them.
+            names = vars(sys.modules["picamera2.devices.imx500.imx500"])
+            if request == names["VIDIOC_S_EXT_CTRLS"]:
                 driver.set_controls(arg.controls[0])
-            elif request == videodev2.VIDIOC_G_EXT_CTRLS:
+            elif request == names.get("VIDIOC_G_EXT_CTRLS"):
                 driver.get_controls(arg.controls[0])
-            elif request == videodev2.VIDIOC_S_CTRL:
+            elif request == names["VIDIOC_S_CTRL"]:
                 driver.set_control(arg)
             else:
                 raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
@@ -214,8 +216,28 @@ class _Subprocess:
         return subprocess.check_output(command, **options)
 
 
+class _ProgressFile:
+    """A file of debugfs, which picamera2 before 0.3.37 keeps open."""
+
+    def __init__(self, device: EmulatedImx500, path: str) -> None:
+        self._device, self._path = device, path
+        try:
+            self.readline()
+        except subprocess.CalledProcessError:
+            raise PermissionError(errno.EACCES, "Permission denied", path) from None
+
+    def seek(self, offset: int) -> None:
+        pass
+
+    def readline(self) -> str:
+        return self._device.progress(["cat", self._path]) or ""
+
+
 def _open(path: Any, *args: Any, **options: Any) -> Any:
     found = _find(path) if isinstance(path, str) else None
     if found and found[1] == "node":
         return _Node(found[0])
+    for device in _plugged:
+        if isinstance(path, str) and device.watches(path):
+            return _ProgressFile(device, path)
     return builtins.open(path, *args, **options)  # noqa: PTH123

@@ -123,6 +123,7 @@ class Camera:
     def __init__(self, name: str, sensor: Sensor, frame_s: float, pisp: bool) -> None:
         self.id = name
         self.sensor, self.frame_s, self.pisp = sensor, frame_s, pisp
+        self._native_s = frame_s
         self.properties = {
             properties.Model: "imx500",
             properties.Location: 2,
@@ -169,6 +170,9 @@ class Camera:
     def configure(self, configuration: CameraConfiguration) -> None:
         self._configuration = configuration
         self._scaler_crop = Rectangle(SENSOR)
+        if self._native_s:  # the full mode gives 10 frames a second at most
+            slowest = 0.1 if configuration.mode == MODES[1] else 0.0
+            self.frame_s = max(self._native_s, slowest)
 
     def create_request(self, cookie: int = 0) -> Request:
         return Request(cookie)
@@ -264,6 +268,8 @@ class Camera:
         for control, value in values.items():
             if control is controls.CnnEnableInputTensor:
                 self._input_tensor = bool(value)
+            elif control is controls.FrameDurationLimits and self._native_s:
+                self.frame_s = max(self.frame_s, value[0] / 1e6)
             elif control is controls.ScalerCrops:
                 self._crop_to(value[0])
             elif control is controls.ScalerCrop:
