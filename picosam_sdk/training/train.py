@@ -339,7 +339,8 @@ def load_weights(path: Path) -> dict[str, Any]:
         }
     except Exception as error:
         raise InputError(
-            f"expected weights written by 'picosam train' at {path}, got: {str(error).splitlines()[0]}",
+            f"expected weights written by 'picosam train' at {path}, "
+            f"got: {str(error).splitlines()[0]}",
             hint="Give the weights.pt of a run's folder.",
         ) from error
     return dict(record)
