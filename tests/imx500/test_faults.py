@@ -15,7 +15,7 @@ from picosam_sdk.backends.imx500.backend import Imx500Backend
 from picosam_sdk.backends.imx500.watchdog import Watchdog
 from picosam_sdk.testing.imx500 import EmulatedImx500, Faults
 from tests.imx500.conftest import QUICK
-from tests.imx500.test_backend import LEFT, RIGHT, WAIT_S, settled
+from tests.imx500.test_backend import LEFT, RIGHT, WAIT_S, read_many, settled
 
 Open = Callable[..., tuple[Imx500Backend, EmulatedImx500]]
 Plug = Callable[..., tuple[EmulatedImx500, Path]]
@@ -45,6 +45,13 @@ def test_after_a_restart_the_prompt_is_written_again_before_any_mask(opened: Ope
     x, y, width, height = truth[result.frame.timestamp_ns]
     assert result.mask.roi == Roi(x / 4056, y / 3040, width / 4056, height / 3040)
     assert width < 2000
+
+
+def test_a_camera_that_stops_again_and_again_is_given_up(opened: Open) -> None:
+    backend, device = opened({"faults": Faults(frames_stop_after=12)}, **ALERT, restarts=2)
+    with pytest.raises(BackendTimeoutError, match=r"keep running after 2 restarts.*no frame"):
+        read_many(backend, 10_000)
+    assert device.driver.starts == 3
 
 
 @pytest.mark.parametrize("how", ["network_lost_after", "power_off"])
@@ -183,7 +190,10 @@ def test_watchdog_backs_off_and_starts_over_after_an_inference() -> None:
     assert [watchdog.next_attempt("lost") for _ in range(3)] == [0.5, 1.0, 2.0]
     with pytest.raises(PicoSamError, match=r"3 restarts.*lost; lost; lost; again"):
         watchdog.next_attempt("again")
-    watchdog.frame(inference=True)
+    for index in range(1000):  # an inference now and then does not make it healthy
+        with pytest.raises(PicoSamError):
+            watchdog.next_attempt(str(index))
+        watchdog.frame(inference=True)
     assert watchdog.next_attempt("lost") == 0.5
     assert watchdog.total == 4
 

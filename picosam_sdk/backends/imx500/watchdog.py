@@ -9,16 +9,19 @@ from picosam_sdk.errors import BackendTimeoutError
 
 __all__ = ["Watchdog"]
 
+_HEALTHY_INFERENCES = 1000
+
 
 @dataclass(slots=True)
 class Watchdog:
-    """Counts what went wrong since the last inference.
+    """Counts what went wrong lately.
 
     Args:
         frame_timeout_s: without a frame for so long, the camera is started again.
         inference_frames: frames without a usable inference after which it is; the network is
             then sent again, which a power-off makes necessary.
-        restarts: how many attempts there are until an inference shows that one helped.
+        restarts: how many attempts there are, until 1000 inferences without trouble show that
+            one has helped.
         backoff_s: wait before the first attempt; doubled for each further one.
     """
 
@@ -30,17 +33,19 @@ class Watchdog:
     total: int = 0
     _frame_at: float = field(default_factory=time.monotonic)
     _without: int = 0
+    _healthy: int = 0
 
     def opened(self) -> None:
         """The camera was started."""
         self._frame_at = time.monotonic()
-        self._without = 0
+        self._without = self._healthy = 0
 
     def frame(self, inference: bool) -> None:
         """A frame arrived."""
         self._frame_at = time.monotonic()
         self._without = 0 if inference else self._without + 1
-        if inference:
+        self._healthy += inference
+        if self._healthy >= _HEALTHY_INFERENCES:
             self.tried.clear()
 
     def trouble(self) -> str:
@@ -61,7 +66,7 @@ class Watchdog:
         if len(self.tried) >= self.restarts:
             history = "; ".join([*self.tried, reason])
             raise BackendTimeoutError(
-                f"the camera gives no inferences after {self.restarts} restarts, each with the "
+                f"the camera does not keep running after {self.restarts} restarts, each with the "
                 f"network sent again: {history}",
                 hint="Check cable and power, see 'dmesg', then open the camera again; "
                 "docs/imx500.md lists what to look at.",
