@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from picosam_sdk.cli import imx500_settle
 from picosam_sdk.errors import InputError, MissingExtraError
 
 __all__ = ["add_parser", "run"]
@@ -26,6 +27,7 @@ def add_parser(verbs: Any) -> None:
     _add_convert(actions)
     _add_package(actions)
     _add_inspect(actions)
+    imx500_settle.add_action(actions, run=run, action=imx500_settle.calibrate)
 
 
 def run(args: argparse.Namespace) -> int:
