@@ -23,6 +23,7 @@ VERBS = (
     "ablate",
     "export",
     "quantize",
+    "imx500",
     "parity",
 )
 
