@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import json
 import struct
 import subprocess
 import time
@@ -18,8 +19,10 @@ import numpy as np
 import pytest
 
 from picosam_sdk import ModelError, UnavailableError
+from picosam_sdk.backends.imx500.card import read_card
 from picosam_sdk.rpk import read_rpk
 from picosam_sdk.testing.imx500 import EmulatedImx500, Faults, fit_to_view, plugged_in
+from picosam_sdk.testing.imx500.rpk import cpio, firmware_block
 from tests.imx500.conftest import FAST, red_scene
 
 Plug = Callable[..., tuple[EmulatedImx500, Path]]
@@ -312,3 +315,20 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def test_network_file_with_a_device_lock_and_its_card_inside(plugged: Plug, tmp_path: Path) -> None:
+    """Both the helper and the SDK's own reader skip the 32 bytes of the lock."""
+    _, network = plugged()
+    card = json.loads(network.with_suffix(".json").read_text())
+    files = read_rpk(network).files
+    files["network_intrinsics"] = json.dumps(
+        {"task": "segmentation", "picosam_card": card}
+    ).encode()
+    block = bytearray(firmware_block(b"weights"))
+    block[14] = 1
+    locked = tmp_path / "locked.rpk"
+    locked.write_bytes(bytes(block) + bytes(32) + cpio(files))
+    assert read_rpk(locked).input_size == (96, 96)
+    assert real_helper(locked).get_input_size() == (96, 96)
+    assert read_card(locked).name == "red"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -203,3 +204,17 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def test_a_camera_that_is_gone_for_a_while_is_found_again(opened: Open) -> None:
+    backend, device = opened({"faults": Faults(starts=1, frames_stop_after=12)}, **ALERT)
+    settled(backend, LEFT)
+    links = dict(device.links)
+    device.links.clear()
+    wait_for(lambda: backend._watchdog.trouble() != "")
+    threading.Timer(0.1, device.links.update, [links]).start()
+    backend._watchdog.backoff_s = 0.2
+    while device.driver.starts < 2:
+        assert backend.read(WAIT_S).mask is not None
+    assert settled(backend, LEFT).mask is not None
+    assert backend.stats["restarts"] >= 1

@@ -49,9 +49,10 @@ class Supervisor:
                 try:
                     self._open_once()
                     return
-                except (UnavailableError, ModelError):
-                    raise
                 except BackendError as error:
+                    # A camera that was there may come back; one that never was will not.
+                    if isinstance(error, UnavailableError) and not trouble:
+                        raise
                     trouble = str(error)
         except (BackendTimeoutError, UnavailableError, ModelError):
             self.state = "failed"
