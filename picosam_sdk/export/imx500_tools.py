@@ -51,6 +51,7 @@ MEANINGS = {
     "ODE": "the output folder exists already",
     "EXEC": "the converter could not read the network",
     "GE": "the converter could not lay out the network",
+    "ISM": "the network needs more memory than the chip has",
 }
 """Codes of the converter's errors, as far as they were met."""
 

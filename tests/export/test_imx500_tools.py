@@ -38,6 +38,13 @@ OUTPUT_READ_INSIDE = """\
 2026-11-24 17:59:09.762 ERROR: CODE: [FEFSUC] Failure in conversion process:
 Exception in thread "main" FailureInSub: ERROR: CODE: [FEFSUC] Failure in conversion process:
 """
+TOO_LARGE = """\
+2026-11-24 19:15:48.881 ERROR: CODE: [ISM] ConvFe error (ISM) on 'paper192': Not enough memory, \
+available: 8.00MB , required: 10.53MB
+Exception in thread "main" Hidden: ERROR: CODE: [ISM] ConvFe error (ISM) on 'paper192': \
+Not enough memory, available: 8.00MB , required: 10.53MB
+2026-11-24 19:15:49,926 ERROR : sdspconv exited with error code: 1, uni files can be found in /tmp
+"""
 
 
 @pytest.fixture
@@ -75,6 +82,13 @@ def test_lines_of_one_error_are_joined_and_wrappers_left_out() -> None:
     (message,) = read_messages(OUTPUT_READ_INSIDE)
     assert message.code == "GE"
     assert message.text.endswith("different out dtypes for one port: 1 should be equal to 2")
+
+
+def test_too_little_memory_is_said_once_and_with_its_meaning(tmp_path: Path) -> None:
+    assert len(read_messages(TOO_LARGE)) == 1
+    text = str(explain_failure("imxconv-pt", 1, TOO_LARGE, tmp_path))
+    assert text.count("required: 10.53MB") == 1
+    assert "the network needs more memory than the chip has" in text
 
 
 def test_a_wrapper_alone_is_kept() -> None:
