@@ -271,6 +271,8 @@ class Imx500Backend(SensorBackend):
         """The result of a frame; None if it has none."""
         write = self._ledger.current
         mask: Mask | None = None
+        if write is None and self._waiting is not None:
+            return None  # just opened again, and about to be aimed as before
         if write is not None:
             if outputs is None:
                 return None
