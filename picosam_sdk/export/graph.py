@@ -63,7 +63,7 @@ class Graph:
     def add_constant(self, value: NDArray[Any], hint: str) -> str:
         """Adds a constant and returns its name."""
         name = self.fresh(hint)
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.graph.initializer.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
     def fresh(self, hint: str) -> str:

@@ -87,8 +87,8 @@ def _replace_quantizer(graph: Graph, node: NodeProto) -> None:
 def _activation(graph: Graph, node: NodeProto, options: dict[str, Any]) -> str:
     signed = bool(options["signed"])
     step = np.float32(options["threshold"] / 2 ** (BITS - signed))
-    scale = _scalar(graph, step, "scale")
-    zero = _scalar(graph, np.uint8(128 if signed else 0), "zero_point")
+    scale = graph.add_constant(np.asarray(step), "scale")
+    zero = graph.add_constant(np.array(128 if signed else 0, np.uint8), "zero_point")
     steps: list[Step] = [
         (kind, [scale, zero], {}) for kind in ("QuantizeLinear", "DequantizeLinear")
     ]
@@ -108,18 +108,12 @@ def _weights(graph: Graph, node: NodeProto, options: dict[str, Any]) -> str:
     quantized = np.clip(whole, -limit, limit - 1).astype(np.int8)
     name = graph.add_constant(quantized, "weight")
     if axis is None:
-        scale, zero = _scalar(graph, step[0], "scale"), _scalar(graph, np.int8(0), "zero_point")
+        scale = graph.add_constant(step[0], "scale")
+        zero = graph.add_constant(np.array(0, np.int8), "zero_point")
         return graph.chain(node, name, [("DequantizeLinear", [scale, zero], {})])
     scale = graph.add_constant(step, "scale")
     zero = graph.add_constant(np.zeros(step.shape, np.int8), "zero_point")
     return graph.chain(node, name, [("DequantizeLinear", [scale, zero], {"axis": axis})])
-
-
-def _scalar(graph: Graph, value: np.generic, hint: str) -> str:
-    """Adds a constant of no dimensions; returns its name."""
-    name = graph.fresh(hint)
-    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value), name))
-    return name
 
 
 def _constant(graph: Graph, name: str) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -45,9 +46,6 @@ class Batches(IterableDataset[tuple[Tensor, Tensor]]):
         self.weights = data.balanced_weights(samples, config.data.shares)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        import cv2
-
-        cv2.setNumThreads(1)
         info = torch.utils.data.get_worker_info()
         worker = info.id if info else 0
         rng = np.random.default_rng((self.config.run.seed, self.start, worker))
@@ -79,6 +77,8 @@ class Trainer:
                 f"optim.batch_size: expected at least 1, got {config.optim.batch_size}",
                 hint="48 suits a CPU, 256 a GPU.",
             )
+        # Before the loader forks: OpenCV's pool of threads, once used, hangs in a forked process.
+        cv2.setNumThreads(1)
         self.config = config
         torch.manual_seed(config.run.seed)
         if config.run.threads:

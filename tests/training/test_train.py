@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +73,30 @@ def test_a_run_learns_and_resumes(config_file: Path, capsys: pytest.CaptureFixtu
     record = train.load_weights(out / "weights.pt")
     assert (record["step"], record["crops"], record["network"]) == (12, 48, "lite")
     assert record["crop"] == {"size_px": 96, "padding": 0.1, "square": False}
+
+
+AFTER_OPENCV = """
+import cv2, numpy, sys
+from pathlib import Path
+from picosam_sdk.config import load_toml
+from picosam_sdk.training.settings import TrainConfig
+from picosam_sdk.training.train import Trainer
+cv2.setNumThreads(4)
+cv2.GaussianBlur(numpy.zeros((2000, 2000, 3), numpy.uint8), (0, 0), 3)  # OpenCV's pool is at work
+trainer = Trainer(load_toml(Path(sys.argv[1]), TrainConfig))
+trainer.run()
+print(trainer.step)
+"""
+
+
+def test_a_loader_in_its_own_process_does_not_hang_after_opencv_was_used(config_file: Path) -> None:
+    text = config_file.read_text().replace("workers = 0", "workers = 1")
+    config_file.write_text(text.replace("steps = 10", "steps = 2"))
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_OPENCV, str(config_file)],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "2"
 
 
 def test_weights_start_another_run(config_file: Path, tmp_path: Path) -> None:
