@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format clean imx500-tools imx500-test
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/core.stamp ## segment the sample photos; the pictures go to out/demo
 	@$(BIN)/picosam demo -o out/demo
@@ -27,8 +27,14 @@ format: $(VENV)/dev.stamp ## format the code and apply ruff's safe fixes
 	@$(BIN)/ruff check --fix --exit-zero
 	@$(BIN)/ruff format
 
+imx500-tools: $(VENV)/core.stamp ## install Sony's converter into .venv-imx500 (2 GB, Java 17 needed)
+	@$(BIN)/picosam imx500 setup --tools $(CURDIR)/.venv-imx500
+
+imx500-test: $(VENV)/dev.stamp imx500-tools ## run Sony's real converter on the network
+	@PICOSAM_IMX500_VENV=$(CURDIR)/.venv-imx500 $(BIN)/python -m pytest tests/export/test_imx500_convert.py -k sonys_tools
+
 clean: ## remove the environment, the caches and what was built
-	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venv-imx500 dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
