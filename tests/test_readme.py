@@ -62,7 +62,7 @@ def test_make_targets_exist(root: Path) -> None:
     targets = {word for words in _commands() if words[0] == "make" for word in words[1:]}
     assert {"demo", "test"} <= targets
     makefile = (root / "Makefile").read_text("utf-8")
-    assert targets <= set(re.findall(r"^(\w+):", makefile, flags=re.MULTILINE))
+    assert targets <= set(re.findall(r"^([\w-]+):", makefile, flags=re.MULTILINE))
 
 
 def test_linked_files_exist(root: Path) -> None:
