@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 import pluggy
@@ -103,6 +102,8 @@ class Plugins:
         return known[name]
 
     def _discover(self) -> None:
+        from importlib.metadata import entry_points  # 13 ms that 'import picosam_sdk' need not wait
+
         for entry in entry_points(group=hookspecs.PROJECT):
             origin = entry.dist.name if entry.dist else "unknown package"
             try:

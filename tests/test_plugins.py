@@ -70,7 +70,7 @@ def test_entry_points_are_discovered_and_guarded(monkeypatch: pytest.MonkeyPatch
         importlib.metadata.EntryPoint("red", "tests.fakes:RedPlugin", "picosam_sdk"),
         importlib.metadata.EntryPoint("gone", "no_such_module_here", "picosam_sdk"),
     ]
-    monkeypatch.setattr("picosam_sdk.plugins.entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     with pytest.warns(UserWarning, match="'gone'.*no_such_module_here"):
         plugins = Plugins()
     assert list(plugins.backends()) == [*BUILT_IN, "red"]
