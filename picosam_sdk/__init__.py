@@ -11,12 +11,15 @@
 from picosam_sdk.errors import (
     BackendError,
     BackendTimeoutError,
+    CameraError,
     ConfigError,
+    EgressError,
     InputError,
     MissingExtraError,
     ModelError,
     PicoSamError,
     PluginError,
+    PublishError,
     RoiRejectedError,
     UnavailableError,
     UnknownPluginError,
@@ -24,12 +27,21 @@ from picosam_sdk.errors import (
 )
 from picosam_sdk.hookspecs import hookimpl
 from picosam_sdk.images import load_image
-from picosam_sdk.interfaces import Backend, HostBackend, SensorBackend
+from picosam_sdk.interfaces import (
+    Backend,
+    Camera,
+    Context,
+    HostBackend,
+    MaskFilter,
+    Publisher,
+    RoiSource,
+    SensorBackend,
+)
 from picosam_sdk.mask import Mask, Result
 from picosam_sdk.modelcard import ModelCard
 from picosam_sdk.plugins import Plugins
 from picosam_sdk.segmenter import Segmenter
-from picosam_sdk.types import Box, CropRule, Frame, Roi
+from picosam_sdk.types import Box, CropRule, Frame, Gaze, Prompt, Roi
 
 __version__ = "0.1.0"
 
@@ -38,21 +50,31 @@ __all__ = [
     "BackendError",
     "BackendTimeoutError",
     "Box",
+    "Camera",
+    "CameraError",
     "ConfigError",
+    "Context",
     "CropRule",
+    "EgressError",
     "Frame",
+    "Gaze",
     "HostBackend",
     "InputError",
     "Mask",
+    "MaskFilter",
     "MissingExtraError",
     "ModelCard",
     "ModelError",
     "PicoSamError",
     "PluginError",
     "Plugins",
+    "Prompt",
+    "PublishError",
+    "Publisher",
     "Result",
     "Roi",
     "RoiRejectedError",
+    "RoiSource",
     "Segmenter",
     "SensorBackend",
     "UnavailableError",

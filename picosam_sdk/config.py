@@ -1,9 +1,18 @@
-"""TOML into frozen dataclasses: unknown keys are refused with a suggestion, types are checked."""
+"""TOML into frozen dataclasses: unknown keys are refused with a suggestion, types are checked.
+
+A field may be a str, bool, int, float, Path, :class:`Secret`, a Literal of strings, a dataclass,
+``tuple[T, ...]``, ``tuple[T, T]``, ``dict[str, T]``, Any, or one of these or None. One field of a
+dataclass may be marked with :func:`rest`: it takes the keys that no other field knows.
+
+A dataclass that checks its values does so in ``__post_init__`` with :func:`check`; the key of the
+table that it stands in is put before the message.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import tomllib
 import types
 import typing
@@ -13,9 +22,75 @@ from typing import Any, TypeVar
 
 from picosam_sdk.errors import ConfigError
 
-__all__ = ["from_mapping", "load_toml"]
+__all__ = ["Secret", "check", "from_mapping", "load_toml", "rest"]
 
 T = TypeVar("T")
+
+_REST = "picosam_rest"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Secret:
+    """A password or key: never shown, read where it is used.
+
+    In TOML ``{ env = "NAME" }``, ``{ file = "path" }``, or the text itself.
+
+    Args:
+        env: name of an environment variable that holds it.
+        file: file that holds it; one newline at the end is removed.
+        text: itself.
+    """
+
+    env: str = ""
+    file: Path | None = None
+    text: str = dataclasses.field(default="", repr=False)
+
+    def reveal(self, key: str = "secret") -> str:
+        """The secret itself.
+
+        Args:
+            key: what to call it in an error.
+
+        Raises:
+            ConfigError: the variable is not set, or the file cannot be read.
+        """
+        if self.env:
+            if self.env not in os.environ:
+                raise ConfigError(
+                    f"{key}: expected the environment variable {self.env}, which is not set",
+                    hint=f"Set it: export {self.env}=...",
+                )
+            return os.environ[self.env]
+        if self.file is not None:
+            try:
+                return self.file.read_text(encoding="utf-8").removesuffix("\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(
+                    f"{key}: expected a secret in the file {self.file}, got: {error}",
+                    hint="Check the path and who may read it.",
+                ) from error
+        return self.text
+
+    def __str__(self) -> str:
+        return "<secret>"
+
+
+def rest() -> Any:
+    """Marks the field ``dict[str, Any]`` that takes the keys which no other field knows."""
+    return dataclasses.field(default_factory=dict, metadata={_REST: True})
+
+
+def check(ok: bool, key: str, expected: str, actual: Any, hint: str = "") -> None:
+    """Refuses a value of a configuration.
+
+    Raises:
+        ConfigError: ``ok`` is false.
+    """
+    if not ok:
+        raise ConfigError(
+            f"{key}: expected {expected}, got {actual!r}",
+            hint=hint or "Correct this value in the file.",
+        )
 
 
 def load_toml(path: Path, cls: type[T]) -> T:
@@ -44,6 +119,11 @@ def from_mapping(raw: Mapping[str, Any], cls: type[T], where: str = "") -> T:
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
+    others = next((name for name, field in fields.items() if _REST in field.metadata), None)
+    if others is not None:
+        known = {key: value for key, value in raw.items() if key in fields and key != others}
+        values[others] = {key: value for key, value in raw.items() if key not in known}
+        raw = known
     for key, value in raw.items():
         name = f"{where}{key}"
         if key not in fields:
@@ -61,7 +141,10 @@ def from_mapping(raw: Mapping[str, Any], cls: type[T], where: str = "") -> T:
             raise ConfigError(
                 f"{where}{key}: expected a value, got none", hint="Add this key to the file."
             )
-    return cls(**values)
+    try:
+        return cls(**values)
+    except ConfigError as error:  # of its __post_init__, which knows only its own keys
+        raise ConfigError(f"{where}{error}", hint=error.hint) from error
 
 
 def _convert(value: Any, hint: Any, name: str) -> Any:
@@ -69,12 +152,19 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if hint is Any:
         return value
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        check(value in args, name, f"one of {', '.join(map(repr, args))}", value)
+        return value
+    if hint is Secret:
+        return _secret(value, name)
     if origin in (types.UnionType, typing.Union):
         inner = next(arg for arg in args if arg is not type(None))
         return _convert(value, inner, name)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_mapping(value, typing.cast("type[Any]", hint), f"{name}.")
     if origin is tuple and isinstance(value, list):
+        if args[-1] is not Ellipsis:
+            check(len(value) == len(args), name, f"{len(args)} values", value)
         return tuple(_convert(item, args[0], f"{name}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, Mapping):
         return {key: _convert(item, args[1], f"{name}.{key}") for key, item in value.items()}
@@ -93,3 +183,14 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
         f"{name}: expected {wanted}, got {type(value).__name__} {value!r}",
         hint="Correct this value in the file.",
     )
+
+
+def _secret(value: Any, name: str) -> Secret:
+    if isinstance(value, str):
+        return Secret(text=value)
+    check(
+        isinstance(value, Mapping) and set(value) in ({"env"}, {"file"}),
+        name, "a text, { env = 'NAME' } or { file = 'PATH' }", type(value).__name__,
+    )  # fmt: skip
+    text = _convert(next(iter(value.values())), str, name)
+    return Secret(env=text) if "env" in value else Secret(file=Path(text))

@@ -9,11 +9,14 @@
     │   └── UnknownPluginError    lists what there is
     ├── MissingExtraError         gives the install line (also an ImportError)
     ├── ModelError                unreadable, wrong shape, hash or card mismatch
-    └── BackendError              a backend failed while it ran
-        ├── UnavailableError      it cannot be opened on this machine
-        ├── BackendTimeoutError   it did not answer in time (also a TimeoutError)
-        ├── RoiRejectedError      a sensor did not take a ROI
-        └── UnsupportedError      it cannot do what was asked, by its nature
+    ├── BackendError              a backend failed while it ran
+    │   ├── UnavailableError      it cannot be opened on this machine
+    │   ├── BackendTimeoutError   it did not answer in time (also a TimeoutError)
+    │   ├── RoiRejectedError      a sensor did not take a ROI
+    │   └── UnsupportedError      it cannot do what was asked, by its nature
+    ├── CameraError               a camera cannot be opened, or stopped giving pictures
+    ├── EgressError               something that was not granted was about to leave
+    └── PublishError              a publisher could not deliver; never stops the loop
 """
 
 from __future__ import annotations
@@ -21,12 +24,15 @@ from __future__ import annotations
 __all__ = [
     "BackendError",
     "BackendTimeoutError",
+    "CameraError",
     "ConfigError",
+    "EgressError",
     "InputError",
     "MissingExtraError",
     "ModelError",
     "PicoSamError",
     "PluginError",
+    "PublishError",
     "RoiRejectedError",
     "UnavailableError",
     "UnknownPluginError",
@@ -100,3 +106,15 @@ class RoiRejectedError(BackendError):
 
 class UnsupportedError(BackendError):
     """A backend cannot do what was asked: a sensor takes no picture, a host has no camera."""
+
+
+class CameraError(PicoSamError):
+    """A camera cannot be opened, or gives no more pictures though it should."""
+
+
+class EgressError(PicoSamError):
+    """Something that the configuration did not grant was asked for, or was about to leave."""
+
+
+class PublishError(PicoSamError):
+    """A publisher could not deliver a result; it is counted and tried again, the loop goes on."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from picosam_sdk import geometry, rle
 from picosam_sdk.errors import InputError
 from picosam_sdk.images import load_image, save_image
-from picosam_sdk.types import Box, Frame, ImageArray, Roi, size_of
+from picosam_sdk.types import Box, Frame, Gaze, ImageArray, Roi, size_of
 
 __all__ = ["Mask", "Result"]
 
@@ -270,13 +270,18 @@ class Result:
     """What the loop hands over for one frame.
 
     Args:
-        frame: what the camera gave; without its image where that was not granted.
+        frame: what the camera gave. A recipient finds in it only what the egress policy
+            granted: usually no image.
         mask: None if there was no prompt to answer, or its answer was dropped.
         roi: the ROI that was asked for; None if none was.
         timings_ms: how long each step took.
         ages_ns: how old each ingredient was when the result was made, such as frame and ROI.
         settling: a sensor's ROI had just been changed, and the mask may still belong to the
             ROI before.
+        region: name of what the ROI source watches there, "" if it has none.
+        gaze: what prompted it; None if that was no gaze, or it was not granted.
+        image_grant: which grant ``frame.image`` was released under: "pixels", "cutout",
+            "redacted"; "" where there is no image, or inside the pipeline.
     """
 
     frame: Frame
@@ -285,6 +290,9 @@ class Result:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     ages_ns: Mapping[str, int] = field(default_factory=dict)
     settling: bool = False
+    region: str = ""
+    gaze: Gaze | None = None
+    image_grant: str = ""
 
 
 def _describe(value: Any) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from picosam_sdk.errors import InputError
 
-__all__ = ["Box", "CropRule", "Frame", "ImageArray", "Roi"]
+__all__ = ["Box", "CropRule", "Frame", "Gaze", "ImageArray", "Prompt", "Roi"]
 
 ImageArray = NDArray[np.uint8]
 """An RGB picture: uint8, shape (height_px, width_px, 3)."""
@@ -178,6 +178,70 @@ class Frame:
     image: ImageArray | None
     timestamp_ns: int
     index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gaze:
+    """Where an eye looked at one instant.
+
+    Args:
+        x, y: as shares of the view that it was measured in or mapped to, (0, 0) its top left
+            corner. NaN where the tracker lost the eye; outside [0, 1] where it looked past.
+        timestamp_ns: when the eye was measured, on the host's monotonic clock.
+        confidence: of the tracker, 0 to 1.
+        worn: False if the tracker says that nobody wears it.
+    """
+
+    x: float
+    y: float
+    timestamp_ns: int
+    confidence: float = 1.0
+    worn: bool = True
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is a place that was looked at, inside or outside the view."""
+        return self.worn and math.isfinite(self.x) and math.isfinite(self.y)
+
+    @property
+    def inside(self) -> bool:
+        """Whether it is valid and lies inside the view."""
+        return self.valid and 0 <= self.x < 1 and 0 <= self.y < 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a ROI source asks for: a ROI, or a point on the object. Exactly one of the two.
+
+    Args:
+        roi: a box around the object.
+        point: x, y on the object, as shares of the view, inside it.
+        timestamp_ns: when that was measured which it stands for, such as the gaze, on the
+            monotonic clock; the pipeline tells every result how old it was. 0: it is timeless.
+        region: name of what is watched there, such as "shelf 2"; results carry it.
+        gaze: the gaze that it was made from, if any.
+
+    Raises:
+        InputError: neither or both are given, or the point lies outside the view.
+    """
+
+    roi: Roi | None = None
+    point: tuple[float, float] | None = None
+    timestamp_ns: int = 0
+    region: str = ""
+    gaze: Gaze | None = None
+
+    def __post_init__(self) -> None:
+        if (self.roi is None) == (self.point is None):
+            raise InputError(
+                f"expected a ROI or a point, got {'neither' if self.roi is None else 'both'}",
+                hint="Return None where there is nothing to prompt with.",
+            )
+        if self.point is not None and not all(0 <= value < 1 for value in self.point):
+            raise InputError(
+                f"expected a point inside the view, as shares of it, got {self.point}",
+                hint="Return None while the gaze or pointer is outside.",
+            )
 
 
 def size_of(image: Any) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The SDK's own backends, registered through the hook that everybody uses."""
+"""The SDK's own plugin, registered through the hooks that everybody uses."""
 
 from __future__ import annotations
 

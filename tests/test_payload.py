@@ -1,0 +1,76 @@
+"""The message of a mask: lossless for its bits, small for real shapes, strict when read."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pycocotools import mask as coco
+
+from picosam_sdk import Frame, Gaze, InputError, Mask, Roi
+from picosam_sdk.mask import Result
+from picosam_sdk.payload import decode_mask, encode_bits, encode_result
+
+SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+def _message(bits: Any, **changes: Any) -> dict[str, Any]:
+    mask = Mask.from_bits(bits, roi=Roi(0.1, 0.2, 0.5, 0.6), score=0.75, size_px=(640, 480))
+    result = Result(Frame(None, time.monotonic_ns(), 7), mask, Roi(0.15, 0.25, 0.4, 0.5), **changes)
+    return encode_result(result, device="desk", session="s", seq=3)
+
+
+@given(SIZES.flatmap(lambda size: arrays(np.bool_, size)))
+def test_bits_come_back(bits: Any) -> None:
+    message = json.loads(json.dumps(_message(bits)))
+    mask = decode_mask(message)
+    assert mask is not None
+    assert np.array_equal(mask.logits > 0, bits)
+    assert (mask.score, mask.size_px) == (0.75, (640, 480))
+    assert (mask.roi, mask.prompt) == (Roi(0.1, 0.2, 0.5, 0.6), Roi(0.15, 0.25, 0.4, 0.5))
+
+
+def test_the_shorter_encoding_is_taken() -> None:
+    noise = np.random.default_rng(1).random((96, 96)) > 0.5
+    block = np.zeros((96, 96), bool)
+    block[20:70, 30:33] = True
+    assert set(encode_bits(noise)) == {"size", "zbits"}
+    encoded = encode_bits(block)
+    assert np.array_equal(coco.decode(encoded), block)
+    assert len(json.dumps(_message(block))) < 700
+
+
+def test_what_it_says_of_time_gaze_and_an_empty_result() -> None:
+    message = _message(np.ones((4, 4), bool), gaze=Gaze(0.25, 0.5, 0), region="shelf")
+    assert abs(message["timestamp_ns"] - time.time_ns()) < 60e9
+    assert (message["gaze"], message["region"], message["frame"]) == ([0.25, 0.5], "shelf", 7)
+    empty = encode_result(Result(Frame(None, 0), None, None), device="d", session="s", seq=0)
+    assert decode_mask(empty) is None
+    assert "gaze" not in empty
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2},
+        {"mask": {"size": [4, 4]}},
+        {"mask": {"size": [4, 4], "zbits": "!!"}},
+        {"mask": {"size": [4, 4], "zbits": "AAAA"}},
+        {"mask": {"size": [9000, 9000], "zbits": ""}},
+        {"mask": {"size": [4, 4], "counts": "zzz"}},
+        {"roi": None},
+        {"roi": [0, 0, 0, 1]},
+        {"score": "high"},
+        {"size_px": [1]},
+    ],
+)
+def test_what_is_malformed_is_refused(changes: dict[str, Any]) -> None:
+    message = {**_message(np.eye(4, dtype=bool)), **changes}
+    with pytest.raises(InputError):
+        decode_mask(message)
