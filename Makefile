@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'plugins/picosam-mqtt[demo]'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format clean imx500-tools imx500-test
@@ -55,6 +56,7 @@ $(VENV)/system.stamp: | $(BIN)/python
 	@missing=; [ -e /usr/include/sys/capability.h ] || missing=libcap-dev; \
 	$(BIN)/python -c 'import ctypes.util as u, sys; sys.exit(not u.find_library("archive"))' || \
 	  missing="$$missing libarchive-tools"; \
+	PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing $$missing with apt-get ..."; \
 	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
@@ -64,7 +66,7 @@ $(VENV)/system.stamp: | $(BIN)/python
 	fi
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml tests/constraints.txt | $(BIN)/python $(VENV)/system.stamp
+$(VENV)/dev.stamp: pyproject.toml tests/constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python $(VENV)/system.stamp
 	@echo "Installing picosam-sdk and the test tools into $(VENV) (a few minutes, once) ..."
-	@$(PIP) install -e '.[dev]' -c tests/constraints.txt
+	@$(PIP) install -e '.[dev]' $(PLUGINS) -c tests/constraints.txt
 	@touch $@ $(VENV)/core.stamp

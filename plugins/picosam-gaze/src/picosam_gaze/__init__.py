@@ -1,0 +1,1 @@
+"""Gaze as a ROI source of picosam_sdk: eye trackers, fixation filters, calibration."""

@@ -1,0 +1,1 @@
+"""MQTT for picosam_sdk. ``picosam_mqtt.decode`` needs numpy alone."""
