@@ -76,7 +76,8 @@ class Mask:
                 hint="Pass the ROI that the logits cover; Roi(0, 0, 1, 1) is the whole view.",
             )
         size_px = size_of(self.size_px)
-        self.roi.to_pixels(*size_px)  # refuses a ROI outside the view
+        if not self.roi.overlaps_view():
+            self.roi.to_pixels(*size_px)  # raises
         logits = logits.copy()
         logits.flags.writeable = False
         object.__setattr__(self, "logits", logits)

@@ -58,12 +58,14 @@ class Roi:
     height: float
 
     def __post_init__(self) -> None:
-        values = (self.x, self.y, self.width, self.height)
-        if not all(isinstance(value, Real) and math.isfinite(value) for value in values):
-            raise InputError(
-                f"expected a ROI of four finite numbers, got {values}",
-                hint="Drop prompts whose coordinates are NaN, as when the gaze is lost.",
-            )
+        for value in (self.x, self.y, self.width, self.height):
+            # This runs for each ROI of each frame, and asking for the abstract Real is slow.
+            if not ((type(value) is float or isinstance(value, Real)) and math.isfinite(value)):
+                raise InputError(
+                    "expected a ROI of four finite numbers, got "
+                    f"{(self.x, self.y, self.width, self.height)}",
+                    hint="Drop prompts whose coordinates are NaN, as when the gaze is lost.",
+                )
         if self.width <= 0 or self.height <= 0:
             raise InputError(
                 "expected a ROI with a width and height above zero, "
@@ -267,6 +269,7 @@ def size_of(image: Any) -> tuple[int, int]:
 
 def _pixel_span(start: float, length: float, size_px: int) -> tuple[int, int]:
     """Rounds a span of the unit interval to whole pixels inside [0, size_px), at least one."""
-    low, high = (min(max(share, 0.0), 1.0) for share in (start, start + length))
+    low = min(max(start, 0.0), 1.0)
+    high = min(max(start + length, 0.0), 1.0)
     first = min(round(low * size_px), size_px - 1)
     return first, max(round(high * size_px), first + 1)
