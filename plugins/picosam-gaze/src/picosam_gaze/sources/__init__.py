@@ -1,0 +1,1 @@
+"""The gaze sources that this package brings."""
