@@ -7,12 +7,36 @@ from collections.abc import Sequence
 from picosam_sdk.backends.imx500.backend import Imx500Backend
 from picosam_sdk.backends.imx500.emulated import EmulatedImx500Backend
 from picosam_sdk.backends.onnx import OnnxBackend
+from picosam_sdk.cameras.photos import PhotosCamera
+from picosam_sdk.cameras.synthetic import SyntheticCamera
 from picosam_sdk.hookspecs import hookimpl
-from picosam_sdk.interfaces import Backend
+from picosam_sdk.interfaces import Backend, Camera, Publisher, RoiSource
+from picosam_sdk.publishers.lines import JsonlPublisher, PrintPublisher
+from picosam_sdk.rois.fixed import FixedSource
 
-__all__ = ["picosam_backends"]
+__all__ = [
+    "picosam_backends",
+    "picosam_cameras",
+    "picosam_publishers",
+    "picosam_roi_sources",
+]
 
 
 @hookimpl
 def picosam_backends() -> Sequence[type[Backend]]:
     return [OnnxBackend, Imx500Backend, EmulatedImx500Backend]
+
+
+@hookimpl
+def picosam_cameras() -> Sequence[type[Camera]]:
+    return [SyntheticCamera, PhotosCamera]
+
+
+@hookimpl
+def picosam_roi_sources() -> Sequence[type[RoiSource]]:
+    return [FixedSource]
+
+
+@hookimpl
+def picosam_publishers() -> Sequence[type[Publisher]]:
+    return [PrintPublisher, JsonlPublisher]

@@ -1,0 +1,1 @@
+"""Where frames come from: the cameras that come with the SDK."""

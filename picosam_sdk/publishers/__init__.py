@@ -1,0 +1,1 @@
+"""Where results go: the publishers that come with the SDK."""

@@ -1,0 +1,106 @@
+"""Boxes that do not move: a shelf, a doorway, a parking space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from picosam_sdk.config import check
+from picosam_sdk.errors import InputError
+from picosam_sdk.interfaces import Context, RoiSource
+from picosam_sdk.types import Prompt, Roi
+
+__all__ = ["FixedConfig", "FixedSource", "NamedBox"]
+
+Unit = Literal["share", "percent", "px"]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBox:
+    """One box of ``boxes``.
+
+    Args:
+        box: x, y (the top left corner), width, height, in the source's unit.
+        region: its name, which results carry.
+    """
+
+    box: tuple[float, float, float, float]
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedConfig:
+    """``kind = "fixed"``: ``box``, or several in ``boxes``.
+
+    Args:
+        box: x, y (the top left corner), width, height.
+        region: name of ``box``, which results carry.
+        boxes: several; each frame is prompted with the next of them.
+        unit: "share" of the view's width and height, "percent" of them, or "px".
+        size_px: width and height of the picture that "px" refers to.
+        frames_each: how many frames each of several boxes is prompted for before the next; a
+            sensor needs some frames to turn to another place.
+    """
+
+    box: tuple[float, float, float, float] | None = None
+    region: str = ""
+    boxes: tuple[NamedBox, ...] = ()
+    unit: Unit = "share"
+    size_px: tuple[int, int] | None = None
+    frames_each: int = 1
+
+    def __post_init__(self) -> None:
+        check((self.box is None) == bool(self.boxes), "box", "either 'box' or 'boxes'",
+              "both" if self.boxes else "neither",
+              hint="Give box = [x, y, width, height].")  # fmt: skip
+        check((self.size_px is not None) == (self.unit == "px"), "size_px",
+              "a width and height for unit = 'px', else none", self.size_px)  # fmt: skip
+        if self.size_px is not None:
+            check(min(self.size_px) >= 1, "size_px", "at least 1 x 1 px", self.size_px)
+        check(self.frames_each >= 1, "frames_each", "at least 1", self.frames_each)
+        names = [box.region for box in self.boxes]
+        check(len(set(names) - {""}) == len(names) - names.count(""), "boxes",
+              "regions of different names", names)  # fmt: skip
+        for index, named in enumerate(self.boxes):
+            self._roi(named.box, f"boxes[{index}].box")
+        if self.box is not None:
+            self._roi(self.box, "box")
+
+    def prompts(self) -> list[Prompt]:
+        """What it prompts with, in order."""
+        named = self.boxes if self.box is None else (NamedBox(self.box, self.region),)
+        return [Prompt(roi=self._roi(one.box, "box"), region=one.region) for one in named]
+
+    def _roi(self, box: tuple[float, float, float, float], key: str) -> Roi:
+        scale_x, scale_y = {"share": (1, 1), "percent": (100, 100)}.get(
+            self.unit, self.size_px or (1, 1)
+        )
+        x, y, width, height = box
+        try:
+            roi = Roi(x / scale_x, y / scale_y, width / scale_x, height / scale_y)
+        except InputError as error:
+            check(False, key, "x, y, width, height with an area", box, hint=error.hint)
+            raise AssertionError from error  # check() has raised
+        check(roi.overlaps_view(), key, "a box that lies in the view", box,
+              hint=f"Its unit is {self.unit!r}; (0, 0) is the top left corner.")  # fmt: skip
+        return roi
+
+
+class FixedSource(RoiSource):
+    """Prompts with the same boxes over and over, one a frame."""
+
+    name: ClassVar[str] = "fixed"
+    Config: ClassVar[type] = FixedConfig
+
+    def __init__(self, config: Any, context: Context) -> None:
+        super().__init__(config, context)
+        self._prompts: list[Prompt] = config.prompts()
+        self._asked = 0
+
+    def open(self) -> None:
+        self._asked = 0
+
+    def latest(self, now_ns: int) -> Prompt | Roi | None:
+        turn = self._asked // self.config.frames_each
+        self._asked += 1
+        return self._prompts[turn % len(self._prompts)]
