@@ -6,6 +6,7 @@ keys below; all their others are the plugin's own and fill its ``Config``.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,10 @@ class EgressRule:
         grants: see :data:`Grant`.
         redaction: how "redacted" hides what lies outside the mask: "blur" or "blank".
         min_area: share of the view under which a mask is withheld, 0 to 1.
-        coarsen: cells a side to which the mask is made coarser; 0 leaves it.
+        coarsen: how many cells a side the view has for it: the mask becomes those that it covers
+            by half; 0 leaves it. It goes with no picture, which would show the shape.
+        privacy_masks: parts of the view as x, y, width, height, as shares of it, such as
+            ``[[0.0, 0.0, 0.3, 1.0]]``: black in each picture, and no mask reaches in.
         max_rate_hz: results a second at most; 0 is no limit.
         windows: times of day in which results may leave, such as "08:00-18:00", in local time;
             one over midnight is "22:00-06:00". None: always.
@@ -55,6 +59,7 @@ class EgressRule:
     redaction: Literal["blur", "blank"] = "blur"
     min_area: float = 0.0
     coarsen: int = 0
+    privacy_masks: tuple[tuple[float, float, float, float], ...] = ()
     max_rate_hz: float = 0.0
     windows: tuple[str, ...] = ()
     purpose: str = ""
@@ -62,10 +67,17 @@ class EgressRule:
 
     def __post_init__(self) -> None:
         check(0 <= self.min_area <= 1, "min_area", "a share of the view, 0 to 1", self.min_area)
-        check(self.coarsen >= 0, "coarsen", "a number of cells, or 0", self.coarsen)
+        check(0 <= self.coarsen <= 4096, "coarsen", "1 to 4096 cells, or 0", self.coarsen)
+        shown = [grant for grant in self.grants if grant != "gaze" and self.coarsen]
+        check(not shown, "coarsen", f"0 beside a picture of the shape ({', '.join(shown)})",
+              self.coarsen, hint="Remove one of the two.")  # fmt: skip
+        for zone in self.privacy_masks:
+            ok = all(map(math.isfinite, zone)) and zone[2] > 0 and zone[3] > 0
+            check(ok, "privacy_masks", "x, y, width, height, the last two above 0", zone)
         check(0 <= self.max_rate_hz < 1e6, "max_rate_hz", "a rate, or 0", self.max_rate_hz)
         for window in self.windows:
-            check(bool(_WINDOW.fullmatch(window)), "windows", "times as '08:00-18:00'", window)
+            ok = _WINDOW.fullmatch(window) is not None and window[:5] != window[6:]
+            check(ok, "windows", "two different times as '08:00-18:00'", window)
 
 
 @dataclass(frozen=True, slots=True)
