@@ -56,7 +56,7 @@ def encode_result(result: Result, *, device: str, session: str, seq: int) -> dic
         "size_px": list(mask.size_px) if mask is not None else None,
         "roi": _shares(mask.roi) if mask is not None else None,
         "prompt": _shares(result.roi) if result.roi is not None else None,
-        "score": round(mask.score, 4) if mask is not None else None,
+        "score": round(min(max(float(mask.score), 0.0), 1.0), 4) if mask is not None else None,
         "bbox": list(mask.bbox() or ()) or None if mask is not None else None,
         "area_px": mask.area_px if mask is not None else None,
         "mask": encode_bits(mask.logits > mask.threshold) if mask is not None else None,
@@ -111,25 +111,26 @@ def decode_mask(message: Mapping[str, Any]) -> Mask | None:
 
 
 def _bits(encoded: Mapping[str, Any]) -> NDArray[np.bool_]:
-    if "zbits" not in encoded:
-        return rle.decode(encoded)
     height, width = (int(value) for value in encoded["size"])
-    if not (0 < height <= 4096 and 0 < width <= 4096):
+    if not (0 < height <= 4096 and 0 < width <= 4096):  # a few bytes can ask for any amount
         raise InputError(
             f"expected a mask of at most 4096 x 4096, got {height} x {width}",
             hint="Check what publishes on this topic.",
         )
+    if "zbits" not in encoded:
+        return rle.decode(encoded)
     count = -(-height * width // 8)
     try:
         inflater = zlib.decompressobj()
-        packed = inflater.decompress(base64.b64decode(encoded["zbits"], validate=True), count)
+        packed = inflater.decompress(base64.b64decode(encoded["zbits"], validate=True), count + 1)
     except (zlib.error, binascii.Error) as error:
         raise ValueError(f"zbits: {error}") from error
     if len(packed) != count:
-        raise ValueError(f"zbits: expected {count} bytes, got {len(packed)}")
+        raise ValueError(f"zbits: expected {count} bytes, got {len(packed)} or more")
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=height * width)
     return bits.reshape(height, width).astype(np.bool_)
 
 
 def _shares(roi: Roi) -> list[float]:
-    return [round(float(value), 6) for value in (roi.x, roi.y, roi.width, roi.height)]
+    x, y, width, height = (round(float(v), 6) for v in (roi.x, roi.y, roi.width, roi.height))
+    return [x, y, max(width, 1e-6), max(height, 1e-6)]  # a ROI without a width is none

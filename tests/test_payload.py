@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,8 +18,14 @@ from pycocotools import mask as coco
 from picosam_sdk import Frame, Gaze, InputError, Mask, Roi
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import decode_mask, encode_bits, encode_result
+from picosam_sdk.segmenter import Segmenter
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+SCHEMA = json.loads(
+    (Path(__file__).parent.parent / "picosam_sdk/assets/mask.schema.json").read_text("utf-8")
+)
+SHARES = st.floats(-2, 2).filter(lambda value: value != 0)
+ROIS = st.builds(Roi, SHARES, SHARES, st.floats(1e-9, 3), st.floats(1e-9, 3))
 
 
 def _message(bits: Any, **changes: Any) -> dict[str, Any]:
@@ -63,6 +71,8 @@ def test_what_it_says_of_time_gaze_and_an_empty_result() -> None:
         {"mask": {"size": [4, 4], "zbits": "!!"}},
         {"mask": {"size": [4, 4], "zbits": "AAAA"}},
         {"mask": {"size": [9000, 9000], "zbits": ""}},
+        {"mask": {"size": [9000, 1], "counts": "Xi8"}},  # right, but for its size
+        {"mask": {"size": [4, 4], "zbits": "eNprZGAEAAGHAIM="}},  # more bits than pixels
         {"mask": {"size": [4, 4], "counts": "zzz"}},
         {"roi": None},
         {"roi": [0, 0, 0, 1]},
@@ -74,3 +84,75 @@ def test_what_is_malformed_is_refused(changes: dict[str, Any]) -> None:
     message = {**_message(np.eye(4, dtype=bool)), **changes}
     with pytest.raises(InputError):
         decode_mask(message)
+
+
+def _valid(message: dict[str, Any]) -> None:
+    """Against the schema, as it is after its way through JSON."""
+    wire = json.loads(json.dumps(message, allow_nan=False))
+    jsonschema.Draft202012Validator(SCHEMA).validate(wire)
+    assert set(wire) <= set(SCHEMA["properties"])
+
+
+def test_the_schema_is_one_and_describes_every_property() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    described = [*SCHEMA["properties"].values(), *SCHEMA["$defs"].values()]
+    described += [p for d in SCHEMA["$defs"].values() for p in d.get("properties", {}).values()]
+    assert all("description" in entry or "$ref" in entry for entry in described)
+
+
+@given(
+    bits=SIZES.flatmap(lambda size: arrays(np.bool_, size)),
+    roi=ROIS.filter(Roi.overlaps_view),
+    prompt=st.none() | ROIS,
+    score=st.floats(-1, 2),
+    gaze=st.none() | st.builds(Gaze, st.floats(), st.floats(), st.just(0)),
+    ages=st.dictionaries(st.text(), st.integers(0, 10**12)),
+)
+def test_whatever_is_encoded_keeps_to_the_schema_and_is_read(
+    bits: Any, roi: Roi, prompt: Roi | None, score: float, gaze: Gaze | None, ages: dict[str, int]
+) -> None:
+    mask = Mask.from_bits(bits, roi=roi, score=np.float32(score), size_px=(640, 480))
+    frame = Frame(None, time.monotonic_ns(), 7)
+    for result in (
+        Result(frame, mask, prompt, gaze=gaze, ages_ns=ages, region="shelf"),
+        Result(frame, None, prompt, gaze=gaze, settling=True),
+    ):
+        message = encode_result(result, device="desk", session="s", seq=3)
+        _valid(message)
+        assert (decode_mask(message) is None) == (result.mask is None)
+
+
+def test_messages_of_the_network_keep_to_the_schema(photos: Path) -> None:
+    with Segmenter() as segmenter:
+        mask = segmenter.segment(photos / "chelsea.jpg", point=(180, 120))
+    result = Result(Frame(None, time.monotonic_ns()), mask, mask.prompt)
+    message = encode_result(result, device="desk", session="s", seq=0)
+    _valid(message)
+    assert mask.area_px > 0
+    assert len(json.dumps(message, separators=(",", ":"))) < 1200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"v": 2},
+        {"seq": -1},
+        {"seq": "3"},
+        {"mask": None},
+        {"roi": None},
+        {"roi": [0, 0, 0, 1]},
+        {"roi": [0, 0, 1]},
+        {"score": 1.5},
+        {"bbox": [1, 2, 3]},
+        {"area_px": None},
+        {"mask": {"size": [4, 4]}},
+        {"mask": {"size": [4, 4], "counts": "\u007f"}},
+        {"sig": "deadbeef"},
+        {"settling": None},
+    ],
+)
+def test_the_schema_refuses_what_is_none(changes: dict[str, Any]) -> None:
+    message = json.loads(json.dumps(_message(np.eye(4, dtype=bool))))
+    _valid(message)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(SCHEMA).validate({**message, **changes})
