@@ -102,15 +102,9 @@ class Scene:
         for number, (_, shape) in enumerate(self._sprites):
             rows, columns = np.flatnonzero(shape.any(axis=1)), np.flatnonzero(shape.any(axis=0))
             x, y = self._corner(number, index)
-            boxes.append(
-                Roi.from_pixels(
-                    x + int(columns[0]),
-                    y + int(rows[0]),
-                    len(columns),
-                    len(rows),
-                    self.config.size_px,
-                )  # fmt: skip
-            )
+            left, top = x + int(columns[0]), y + int(rows[0])
+            size_px = self.config.size_px
+            boxes.append(Roi.from_pixels(left, top, len(columns), len(rows), size_px))
         return boxes
 
     def _corner(self, number: int, index: int) -> tuple[int, int]:
