@@ -1,0 +1,345 @@
+"""A real broker on loopback, a listener, and a network that can be bad."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+import trustme
+
+MOSQUITTO = shutil.which(
+    "mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+)
+HOST = "127.0.0.1"
+LIMIT_S = 10.0
+
+
+def wait_until(condition: Callable[[], Any], limit_s: float = LIMIT_S, what: str = "") -> Any:
+    """Polls until the condition holds; its value then. Fails after the limit."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {limit_s} s in vain{': ' + what if what else ''}")
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        return int(sock.getsockname()[1])
+
+
+@dataclass
+class Mosquitto:
+    """One mosquitto with its own configuration file.
+
+    Args:
+        folder: for its files.
+        websockets: whether ``port`` speaks that; ``plain_port`` always is TCP without TLS.
+        persistence: whether retained messages survive ``restart``.
+        tls: server certificate and authority by trustme; ``require_certificate`` for mutual TLS.
+        users: names and passwords; without, everybody may connect.
+        acl: text of an ACL file.
+        extra: further lines of the configuration.
+    """
+
+    folder: Path
+    websockets: bool = False
+    persistence: bool = False
+    tls: trustme.CA | None = None
+    require_certificate: bool = False
+    users: dict[str, str] = field(default_factory=dict)
+    acl: str = ""
+    extra: str = ""
+    port: int = 0
+    plain_port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return HOST
+
+    def start(self) -> Mosquitto:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for _ in range(5):  # another process may take the port before mosquitto does
+            self.port, self.plain_port = self.port or free_port(), self.plain_port or free_port()
+            config = self.folder / "mosquitto.conf"
+            config.write_text("\n".join(self._lines()) + "\n")
+            with (self.folder / "mosquitto.log").open("ab") as log:
+                command = [str(MOSQUITTO), "-c", str(config)]
+                self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            if self._listens():
+                return self
+            self.port = self.plain_port = 0
+        pytest.fail(f"mosquitto does not start: {self.log()[-2000:]}")
+
+    def log(self) -> str:
+        return (self.folder / "mosquitto.log").read_text(errors="replace")
+
+    def stop(self) -> None:
+        """Ends it properly; it saves what is retained if it has persistence."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """SIGSTOP: its connections stay open, but it answers nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.thaw()
+            self.process.wait(LIMIT_S)
+            self.process = None
+
+    def _lines(self) -> Iterator[str]:
+        yield f"listener {self.plain_port} {HOST}"
+        yield f"listener {self.port} {HOST}"
+        if self.websockets:
+            yield "protocol websockets"
+        if self.tls is not None:
+            certificate = self.tls.issue_cert(HOST, "localhost")
+            certificate.private_key_pem.write_to_path(self.folder / "server.key")
+            certificate.cert_chain_pems[0].write_to_path(self.folder / "server.pem")
+            self.tls.cert_pem.write_to_path(self.folder / "ca.pem")
+            yield f"cafile {self.folder / 'ca.pem'}"
+            yield f"certfile {self.folder / 'server.pem'}"
+            yield f"keyfile {self.folder / 'server.key'}"
+            yield f"require_certificate {str(self.require_certificate).lower()}"
+        if os.geteuid() == 0:
+            yield "user root"
+        yield f"persistence {str(self.persistence).lower()}"
+        yield f"persistence_location {self.folder}/"
+        yield f"allow_anonymous {str(not self.users).lower()}"
+        if self.users:
+            passwords = self.folder / "passwords"
+            passwords.write_text("".join(f"{n}:{p}\n" for n, p in self.users.items()))
+            tool = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
+            subprocess.run([tool, "-U", str(passwords)], check=True, capture_output=True)
+            yield f"password_file {passwords}"
+        if self.acl:
+            (self.folder / "acl").write_text(self.acl)
+            yield f"acl_file {self.folder / 'acl'}"
+        yield self.extra
+
+    def _listens(self) -> bool:
+        assert self.process is not None
+        deadline = time.monotonic() + LIMIT_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), 1.0):
+                return True
+            time.sleep(0.01)
+        return False
+
+
+class Listener:
+    """Another client, on paho's own loop: it collects what the broker sends."""
+
+    def __init__(self, port: int, *topics: str, username: str = "", password: str = "") -> None:
+        self.messages: list[paho.MQTTMessage] = []
+        self._granted = threading.Event()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        if username:
+            self._client.username_pw_set(username, password)
+        self._client.on_connect = lambda client, *rest: client.subscribe([(t, 1) for t in topics])
+        self._client.on_subscribe = lambda *rest: self._granted.set()
+        self._client.on_message = lambda client, data, message: self.messages.append(message)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect(HOST, port)
+        self._client.loop_start()
+        assert self._granted.wait(LIMIT_S), "the listener could not subscribe"
+
+    def on(self, topic: str) -> list[bytes]:
+        """The payloads that came on a topic."""
+        return [bytes(m.payload) for m in list(self.messages) if m.topic == topic]
+
+    def wait(self, topic: str, count: int = 1, limit_s: float = LIMIT_S) -> list[bytes]:
+        """The payloads on a topic, once there are so many."""
+        wait_until(lambda: len(self.on(topic)) >= count, limit_s, f"{count} messages on {topic}")
+        return self.on(topic)
+
+    def publish(self, topic: str, payload: bytes | str, qos: int = 1, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos, retain).wait_for_publish(LIMIT_S)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class FaultProxy:
+    """A TCP proxy on loopback whose line can be slow, narrow, silent or cut.
+
+    Attributes:
+        delay_s: before each piece is passed on.
+        bytes_per_s: 0 for no limit.
+        silent: nothing is passed on, and nothing closed.
+        refuse: new connections are closed at once.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.delay_s = 0.0
+        self.bytes_per_s = 0.0
+        self.silent = False
+        self.refuse = False
+        self.accepted = 0
+        self._to = port
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._server = socket.create_server((HOST, 0))
+        self.port = int(self._server.getsockname()[1])
+        self._spawn(self._accept)
+
+    def cut(self) -> None:
+        """Cuts all connections; new ones can be made."""
+        with self._lock:
+            sockets, self._sockets = self._sockets, []
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.refuse = True
+        with contextlib.suppress(OSError):
+            self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(LIMIT_S)
+
+    def _spawn(self, target: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=target, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            try:
+                far = socket.create_connection((HOST, self._to), 1.0)
+            except OSError:
+                near.close()
+                continue
+            if self.refuse:
+                near.close()
+                far.close()
+                continue
+            with self._lock:
+                self._sockets += [near, far]
+            self._spawn(self._serve, near, far)
+
+    def _serve(self, near: socket.socket, far: socket.socket) -> None:
+        back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
+        back.start()
+        self._pump(near, far)
+        back.join(LIMIT_S)
+        near.close()
+        far.close()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                size = int(self.bytes_per_s / 20) + 1 if self.bytes_per_s else 65536
+                data = source.recv(size)
+                if not data:
+                    break
+                pause_s = self.delay_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0)
+                if pause_s:
+                    time.sleep(pause_s)
+                while self.silent and source in self._sockets:
+                    time.sleep(0.01)
+                target.sendall(data)
+        for sock in (source, target):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def make_broker(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Starts a mosquitto: ``make_broker(websockets=True, users={"me": "secret"}, ...)``."""
+    if MOSQUITTO is None:
+        pytest.skip("needs mosquitto: apt install mosquitto")
+    brokers: list[Mosquitto] = []
+
+    def make(**options: Any) -> Mosquitto:
+        broker = Mosquitto(tmp_path / f"mosquitto{len(brokers)}", **options)
+        brokers.append(broker)
+        return broker.start()
+
+    yield make
+    for broker in brokers:
+        broker.kill()
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., Mosquitto]) -> Mosquitto:
+    """A mosquitto that lets everybody do everything, without persistence."""
+    return make_broker()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listener]]:
+    """Subscribes: ``listen(broker.port, "picosam/#")``."""
+    listeners: list[Listener] = []
+
+    def make(port: int, *topics: str, **options: Any) -> Listener:
+        listeners.append(Listener(port, *topics, **options))
+        return listeners[-1]
+
+    yield make
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[[int], FaultProxy]]:
+    """Puts a bad line before a port: ``make_proxy(broker.port)``."""
+    proxies: list[FaultProxy] = []
+
+    def make(port: int) -> FaultProxy:
+        proxies.append(FaultProxy(port))
+        return proxies[-1]
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> Callable[..., Any]:
+    return wait_until
