@@ -19,7 +19,7 @@ import numpy as np
 from picosam_sdk.mask import Mask
 from picosam_sdk.types import Roi
 
-__all__ = ["SIDES", "best", "bbox_roi", "holds"]
+__all__ = ["SIDES", "best", "bbox_roi", "holds", "quality"]
 
 SIDES = (0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.75, 1.0)
 """Sides of the ladder's squares, as shares of the view's shorter side."""
@@ -27,10 +27,6 @@ SIDES = (0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.75, 1.0)
 
 def best(first: Sequence[Mask], second: Sequence[Mask], x: float, y: float) -> Mask | None:
     """The best of the second masks, or None if none of them holds the point.
-
-    The quality of a rung is ``score**2 * stability * (1 - cut)**(1/4) * side**(1/8)``: the second
-    mask's score, the IoU of the two masks' boxes, the share of the worst side of the first crop
-    that its mask covers (sides on the picture's border do not count), and the side of the rung.
 
     Args:
         first: masks of the rungs, each holding the point.
@@ -41,12 +37,26 @@ def best(first: Sequence[Mask], second: Sequence[Mask], x: float, y: float) -> M
     for rung, mask in zip(first, second, strict=True):
         if not holds(mask, x, y):
             continue
-        stability = bbox_roi(rung).iou(bbox_roi(mask))
-        side = max(rung.roi.width, rung.roi.height)
-        quality = mask.score**2 * stability * (1 - _cut(rung)) ** 0.25 * side**0.125
-        if quality > highest:
-            chosen, highest = mask, quality
+        value = quality(rung, mask)
+        if value > highest:
+            chosen, highest = mask, value
     return chosen
+
+
+def quality(rung: Mask, mask: Mask) -> float:
+    """How good a rung is: ``score**2 * stability * (1 - cut)**(1/4) * side**(1/8)``.
+
+    They are the second mask's score, the IoU of the two masks' boxes, the share of the worst side
+    of the first crop that its mask covers (sides on the picture's border do not count), and the
+    side of the rung.
+
+    Args:
+        rung: the first mask, not empty.
+        mask: the second, not empty.
+    """
+    stability = bbox_roi(rung).iou(bbox_roi(mask))
+    side = max(rung.roi.width, rung.roi.height)
+    return mask.score**2 * stability * (1 - _cut(rung)) ** 0.25 * side**0.125
 
 
 def holds(mask: Mask, x: float, y: float) -> bool:

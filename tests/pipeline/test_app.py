@@ -174,7 +174,7 @@ def test_a_wrong_key_is_named(tmp_path: Path, plugins: Plugins, more: str, messa
     [
         (MINIMAL.replace("acme", "acne"), UnknownPluginError, r"camera\.kind: .*did you mean 'acm"),
         (MINIMAL.replace('"red"', '"rde"'), UnknownPluginError, r"segmenter\.backend: .*'red'\?"),
-        (MINIMAL.replace("middle", "x"), UnknownPluginError, r"roi\[0\]\.kind: expected a roi so"),
+        (MINIMAL.replace("middle", "x"), UnknownPluginError, r"roi\[0\]\.kind: expected a ROI"),
         ('[segmenter]\nbackend = "red"', ConfigError, "camera: expected a .camera. for the back"),
         (MINIMAL.split("[[roi]]")[0], ConfigError, "roi: expected at least one"),
         (MINIMAL.replace("red", "imx500"), ConfigError, r"camera: expected no .*is one itself"),
