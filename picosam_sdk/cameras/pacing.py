@@ -30,7 +30,7 @@ class Pacer:
             period_s: time since the frame before, where frames tell it themselves.
 
         Raises:
-            CameraError: it is not due within that time; the frame is still to come.
+            CameraError: it is not due within that time, and still to come; or close() was called.
         """
         period_s = self._period_s if period_s is None else period_s
         now_s = time.monotonic()
@@ -42,8 +42,8 @@ class Pacer:
                 f"expected a frame within {timeout_s:g} s, but the next is due in {rest_s:.2f} s",
                 hint="Set a higher rate for this camera, or wait longer.",
             )
-        if rest_s > 0:
-            self._closed.wait(rest_s)
+        if rest_s > 0 and self._closed.wait(rest_s):
+            raise CameraError("expected an open camera, got a closed one", hint="Call open().")
         self._due_s = due_s
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What every backend must do; a test class to inherit.
+"""What every backend must do; a test class to inherit. The other roles' contracts stand here, too.
 
 ::
 
@@ -8,6 +8,9 @@
     class TestAcme(BackendContract):
         def open(self):
             return Segmenter("acme")
+
+``CameraContract``, ``RoiSourceContract``, ``PublisherContract`` and ``MaskFilterContract`` are for
+the parts of a pipeline; :mod:`picosam_sdk.testing.part_contract` says how they are used.
 
 A host's backend is shown a picture of its own making; for a sensor, whatever is in front of it
 will do, since the tests ask where a mask lies and what it belongs to, not what it shows.
@@ -27,9 +30,19 @@ from picosam_sdk.errors import BackendError, InputError, UnsupportedError
 from picosam_sdk.interfaces import Backend, HostBackend, SensorBackend
 from picosam_sdk.mask import Mask
 from picosam_sdk.modelcard import ModelCard
+from picosam_sdk.testing.camera_contract import CameraContract
+from picosam_sdk.testing.mask_filter_contract import MaskFilterContract
+from picosam_sdk.testing.publisher_contract import PublisherContract
+from picosam_sdk.testing.roi_source_contract import RoiSourceContract
 from picosam_sdk.types import ImageArray, Roi
 
-__all__ = ["BackendContract"]
+__all__ = [
+    "BackendContract",
+    "CameraContract",
+    "MaskFilterContract",
+    "PublisherContract",
+    "RoiSourceContract",
+]
 
 MIDDLE = Roi(0.3, 0.25, 0.3, 0.4)
 
