@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from picosam_sdk.application import Application
 from picosam_sdk.config import Secret, from_mapping, load_toml
 from picosam_sdk.errors import ConfigError, PicoSamError, PluginError, UnknownPluginError
 from picosam_sdk.interfaces import (
@@ -36,7 +37,7 @@ from picosam_sdk.parts import Parts, Placed
 from picosam_sdk.plugins import Plugins
 from picosam_sdk.settings import AppConfig
 
-__all__ = ["FileConfig", "Parts", "Placed", "load", "make_parts"]
+__all__ = ["Application", "FileConfig", "Parts", "Placed", "build", "load", "make_parts"]
 
 P = TypeVar("P", bound=Part)
 
@@ -104,7 +105,7 @@ def make_parts(config: AppConfig, plugins: Plugins | None = None) -> Parts:
     return Parts(
         context=context,
         backend=backend,
-        backend_options=_backend_options(backend, config.segmenter.options, folder),
+        backend_options=_backend_options(backend, config, folder),
         camera=None if camera is None else Placed(
             _make(plugins, Camera, camera, "camera", context, folder),  # type: ignore[type-abstract]
             camera, "camera", camera.kind,
@@ -113,6 +114,21 @@ def make_parts(config: AppConfig, plugins: Plugins | None = None) -> Parts:
         filters=placed(MaskFilter, config.filter, "filter"),  # type: ignore[type-abstract]
         publishers=placed(Publisher, config.publish, "publish"),  # type: ignore[type-abstract]
     )  # fmt: skip
+
+
+def build(config: AppConfig, plugins: Plugins | None = None) -> Application:
+    """Makes an application of a configuration; nothing is opened before its ``with`` block.
+
+    Args:
+        config: of :func:`load`, or made in Python.
+        plugins: where the kinds are looked up; None finds the installed ones.
+
+    Raises:
+        EgressError: a publisher needs what its table does not grant.
+        ConfigError, UnknownPluginError, PluginError: see :func:`make_parts`.
+    """
+    plugins = plugins or Plugins()
+    return Application(config, make_parts(config, plugins), plugins)
 
 
 def _make(
@@ -164,14 +180,17 @@ def _check_camera(config: AppConfig, backend: type[Backend]) -> None:
         )
 
 
-def _backend_options(
-    backend: type[Backend], options: Mapping[str, Any], folder: Path
-) -> dict[str, Any]:
+def _backend_options(backend: type[Backend], config: AppConfig, folder: Path) -> dict[str, Any]:
     """Checks options against the constructor of a backend, as a table against a dataclass.
 
     What cannot stand in a file, such as a function given from Python, is passed on as it is.
+    A sensor that can be told to send no pictures is, unless somebody is granted some.
     """
-    hints = _hints(backend)
+    hints, options = _hints(backend), config.segmenter.options
+    if issubclass(backend, SensorBackend) and "frames" in hints and "frames" not in options:
+        granted = {grant for table in (*config.publish, *config.roi)
+                   for grant in table.egress.grants}  # fmt: skip
+        options = {**options, "frames": bool(granted - {"gaze"})}
     written = {key: value for key, value in options.items() if isinstance(value, _TOML)}
     given = {key: value for key, value in options.items() if key not in written}
     fields = [

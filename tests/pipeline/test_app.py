@@ -221,7 +221,7 @@ def test_options_of_the_backend_are_checked_against_its_constructor(
     with pytest.raises(ConfigError, match=r"segmenter\.model: expected a value, got none"):
         with_options("", "imx500")
     parts = with_options('scene = "a.jpg"\nsize_px = [507, 380]', "imx500-emulated")
-    assert parts.backend_options == {"scene": "a.jpg", "size_px": (507, 380)}
+    assert parts.backend_options == {"scene": "a.jpg", "size_px": (507, 380), "frames": False}
     assert parts.is_sensor
     assert parts.camera is None
 
@@ -258,4 +258,17 @@ def test_a_configuration_made_in_python_needs_no_file(plugins: Plugins) -> None:
     }
     del raw["camera"]
     parts = app.make_parts(from_mapping(raw, AppConfig), plugins)
-    assert parts.backend_options == {"device": marker}
+    assert parts.backend_options == {"device": marker, "frames": False}
+
+
+@pytest.mark.parametrize(
+    ("grants", "frames"), [("", False), ('"gaze"', False), ('"cutout"', True), ('"pixels"', True)]
+)
+def test_a_sensor_sends_pictures_only_if_somebody_is_granted_some(
+    tmp_path: Path, plugins: Plugins, grants: str, frames: bool
+) -> None:
+    text = '[segmenter]\nbackend = "imx500-emulated"\n[[roi]]\nkind = "middle"\n'
+    more = f'[[publish]]\nkind = "send"\negress = {{ grants = [{grants}] }}\n'
+    assert parts_of(tmp_path, plugins, text + more, "").backend_options["frames"] is frames
+    told = text.replace('emulated"', 'emulated"\nframes = true')
+    assert parts_of(tmp_path, plugins, told + more, "").backend_options["frames"] is True
