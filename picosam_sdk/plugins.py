@@ -22,7 +22,7 @@ from picosam_sdk import hookspecs
 from picosam_sdk.errors import PicoSamError, PluginError, UnknownPluginError
 from picosam_sdk.interfaces import Backend, Camera, MaskFilter, Part, Publisher, RoiSource
 
-__all__ = ["Offer", "PluginRecord", "PluginWarning", "Plugins", "ROLES", "State"]
+__all__ = ["EVERY_ROLE", "Offer", "PluginRecord", "PluginWarning", "Plugins", "ROLES", "State"]
 
 P = TypeVar("P", bound=Part)
 C = TypeVar("C")
@@ -36,8 +36,11 @@ ROLES: dict[type[Part], str] = {
 """The roles that are parts of a pipeline; the hook of each is called picosam_<role>s."""
 
 _CLASSES: dict[str, type] = {"backend": Backend, **{name: role for role, name in ROLES.items()}}
-_EVERY_ROLE = (*_CLASSES, "command")
-_HOOKS = frozenset(f"picosam_{role}s" for role in _EVERY_ROLE)
+
+EVERY_ROLE = (*_CLASSES, "command")
+"""All that a plugin may bring; each has a hook of that name."""
+
+_HOOKS = frozenset(f"picosam_{role}s" for role in EVERY_ROLE)
 
 _SDK = "picosam-sdk"
 _PACKAGES = {"gaze": "picosam-gaze", "mqtt": "picosam-mqtt", "web": "picosam-web"}
@@ -175,7 +178,7 @@ class Plugins:
         A plugin whose hook fails becomes a warning, and brings nothing there.
 
         Args:
-            role: "backend", "camera", "roi_source", "publisher", "mask_filter" or "command".
+            role: one of :data:`EVERY_ROLE`.
         """
         offers = []
         for implementation in getattr(self._manager.hook, f"picosam_{role}s").get_hookimpls():
@@ -189,14 +192,14 @@ class Plugins:
     def offers(self) -> dict[str, list[str]]:
         """What each plugin brings, such as ``{"builtin": ["backend onnx", ...]}``."""
         found: dict[str, list[str]] = {}
-        for role in _EVERY_ROLE:
+        for role in EVERY_ROLE:
             for offer in self.offered(role):
                 found.setdefault(offer.plugin, []).append(f"{role} {offer.name}")
         return {name: sorted(offers) for name, offers in sorted(found.items())}
 
     def conflicts(self) -> list[PluginError]:
         """An error for each name that two plugins offer in one role."""
-        return [error for role in _EVERY_ROLE for error in self._conflicts(role)]
+        return [error for role in EVERY_ROLE for error in self._conflicts(role)]
 
     def _index(self, role: str) -> dict[str, Any]:
         for error in self._conflicts(role):

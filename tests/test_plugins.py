@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from picosam_sdk import (
 from picosam_sdk.hookspecs import hookspec, picosam_publishers
 from picosam_sdk.plugins import ROLES, PluginRecord, PluginWarning
 from tests.fakes import RedBackend, RedPlugin
+from tests.plugins_cli.fake_package import fake_packages
 
 BUILT_IN = ["imx500", "imx500-emulated", "onnx"]
 
@@ -246,22 +246,8 @@ def test_an_unknown_name_helps_along() -> None:
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     """Puts packages with an entry point where Python finds them, as pip would."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-
-    def add(package: str, code: str, entries: str = "") -> None:
-        module = package.replace("-", "_")
-        (tmp_path / f"{module}.py").write_text(code)
-        info = tmp_path / f"{module}-2.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 2.5\n")
-        entries = entries or f"{package} = {module}"
-        (info / "entry_points.txt").write_text(f"[picosam_sdk]\n{entries}\n")
-
-    yield add
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
-            del sys.modules[name]
+    with fake_packages(tmp_path, monkeypatch) as add:
+        yield add
 
 
 GOOD = "from tests.fakes import RedPlugin\npicosam_backends = RedPlugin.picosam_backends\n"

@@ -8,9 +8,12 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from picosam_sdk.errors import PicoSamError
+from picosam_sdk.errors import PicoSamError, PluginError
+
+if TYPE_CHECKING:
+    from picosam_sdk.interfaces import Backend
 
 __all__ = ["add_parser", "run"]
 
@@ -125,12 +128,31 @@ def _onnxruntime() -> dict[str, Any]:
 
 
 def _backends() -> dict[str, Any]:
-    from picosam_sdk.plugins import Plugins
+    import warnings
 
-    plugins = Plugins()
-    backends = {name: cls.unavailable() or "available" for name, cls in plugins.backends().items()}
-    records = {record.name: record.problem or f"from {record.origin}" for record in plugins.records}
+    from picosam_sdk.plugins import Plugins, PluginWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)  # what it would say is in the report
+        plugins = Plugins()
+        plugins.offers()
+    try:
+        backends = {name: _availability(cls) for name, cls in plugins.backends().items()}
+    except PluginError as error:
+        backends = {"problem": str(error)}
+    records: dict[str, str] = {}
+    for record in plugins.records:
+        name = record.name if record.name not in records else f"{record.name} of {record.origin}"
+        shown = f"{record.version} from {record.origin}".strip()
+        records[name] = f"{record.state}: {record.problem}" if record.problem else shown
     return {"backends": backends, "plugins": records}
+
+
+def _availability(backend: type[Backend]) -> str:
+    try:
+        return backend.unavailable() or "available"
+    except Exception as error:  # a plugin's own code
+        return f"{type(error).__name__}: {error}"
 
 
 def _sensor(network: Path | None) -> dict[str, Any]:
@@ -155,11 +177,13 @@ def _sensor(network: Path | None) -> dict[str, Any]:
 def _model() -> dict[str, Any]:
     """Opens the shipped model and runs it once."""
     from picosam_sdk.modelcard import DEFAULT_MODEL
+    from picosam_sdk.plugins import Plugins
     from picosam_sdk.segmenter import Segmenter
 
     facts: dict[str, Any] = {"path": str(DEFAULT_MODEL)}
     try:
-        with Segmenter() as segmenter:
+        # Whether the model works here has nothing to do with other people's plugins.
+        with Segmenter(plugins=Plugins(discover=False)) as segmenter:
             card = json.loads(segmenter.card.to_json())
     except PicoSamError as error:
         return facts | {"ok": False, "problem": str(error), "hint": error.hint}

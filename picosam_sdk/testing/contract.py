@@ -31,6 +31,7 @@ from picosam_sdk.interfaces import Backend, HostBackend, SensorBackend
 from picosam_sdk.mask import Mask
 from picosam_sdk.modelcard import ModelCard
 from picosam_sdk.testing.camera_contract import CameraContract
+from picosam_sdk.testing.command_contract import CommandContract
 from picosam_sdk.testing.mask_filter_contract import MaskFilterContract
 from picosam_sdk.testing.publisher_contract import PublisherContract
 from picosam_sdk.testing.roi_source_contract import RoiSourceContract
@@ -39,6 +40,7 @@ from picosam_sdk.types import ImageArray, Roi
 __all__ = [
     "BackendContract",
     "CameraContract",
+    "CommandContract",
     "MaskFilterContract",
     "PublisherContract",
     "RoiSourceContract",
