@@ -9,19 +9,20 @@ with, in ``acme_picosam.py``::
 
     from picosam_sdk import Publisher, hookimpl
 
-    class Print(Publisher):
-        name = "print"
+    class Score(Publisher):
+        name = "score"
 
         def publish(self, result):
-            print(result.mask)
+            print(result.mask.score if result.mask else "nothing there")
 
     @hookimpl
     def picosam_publishers():
-        return [Print]
+        return [Score]
 
-Every hook returns classes; the SDK makes the objects, from the user's configuration. Importing
-the plugin must be cheap: a class imports what is heavy in its ``open`` (a backend in its
-constructor). ``picosam plugins`` lists what was found.
+Every hook returns classes (that for commands: objects); the SDK makes the objects, from the
+user's configuration. Importing the plugin must be cheap and silent: a class imports what is heavy
+in its ``open`` (a backend in its constructor). ``picosam plugins`` lists what was found, ``picosam
+plugins new`` writes a plugin to start from.
 """
 
 from __future__ import annotations
