@@ -9,14 +9,20 @@ from picosam_sdk.backends.imx500.emulated import EmulatedImx500Backend
 from picosam_sdk.backends.onnx import OnnxBackend
 from picosam_sdk.cameras.photos import PhotosCamera
 from picosam_sdk.cameras.synthetic import SyntheticCamera
+from picosam_sdk.filters.hysteresis import HysteresisFilter
 from picosam_sdk.hookspecs import hookimpl
-from picosam_sdk.interfaces import Backend, Camera, Publisher, RoiSource
+from picosam_sdk.interfaces import Backend, Camera, MaskFilter, Publisher, RoiSource
 from picosam_sdk.publishers.lines import JsonlPublisher, PrintPublisher
 from picosam_sdk.rois.fixed import FixedSource
+from picosam_sdk.rois.follow import FollowSource
+from picosam_sdk.rois.grid import GridSource
+from picosam_sdk.rois.manual import ManualSource
+from picosam_sdk.rois.point import PointSource
 
 __all__ = [
     "picosam_backends",
     "picosam_cameras",
+    "picosam_mask_filters",
     "picosam_publishers",
     "picosam_roi_sources",
 ]
@@ -34,9 +40,14 @@ def picosam_cameras() -> Sequence[type[Camera]]:
 
 @hookimpl
 def picosam_roi_sources() -> Sequence[type[RoiSource]]:
-    return [FixedSource]
+    return [FixedSource, FollowSource, GridSource, ManualSource, PointSource]
 
 
 @hookimpl
 def picosam_publishers() -> Sequence[type[Publisher]]:
     return [PrintPublisher, JsonlPublisher]
+
+
+@hookimpl
+def picosam_mask_filters() -> Sequence[type[MaskFilter]]:
+    return [HysteresisFilter]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from picosam_sdk.config import check
-from picosam_sdk.errors import InputError
 from picosam_sdk.interfaces import Context, RoiSource
+from picosam_sdk.rois.places import Unit, box_of, check_unit
 from picosam_sdk.types import Prompt, Roi
 
 __all__ = ["FixedConfig", "FixedSource", "NamedBox"]
-
-Unit = Literal["share", "percent", "px"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +51,7 @@ class FixedConfig:
         check((self.box is None) == bool(self.boxes), "box", "either 'box' or 'boxes'",
               "both" if self.boxes else "neither",
               hint="Give box = [x, y, width, height].")  # fmt: skip
-        check((self.size_px is not None) == (self.unit == "px"), "size_px",
-              "a width and height for unit = 'px', else none", self.size_px)  # fmt: skip
-        if self.size_px is not None:
-            check(min(self.size_px) >= 1, "size_px", "at least 1 x 1 px", self.size_px)
+        check_unit(self.unit, self.size_px)
         check(self.frames_each >= 1, "frames_each", "at least 1", self.frames_each)
         names = [box.region for box in self.boxes]
         check(len(set(names) - {""}) == len(names) - names.count(""), "boxes",
@@ -72,18 +67,7 @@ class FixedConfig:
         return [Prompt(roi=self._roi(one.box, "box"), region=one.region) for one in named]
 
     def _roi(self, box: tuple[float, float, float, float], key: str) -> Roi:
-        scale_x, scale_y = {"share": (1, 1), "percent": (100, 100)}.get(
-            self.unit, self.size_px or (1, 1)
-        )
-        x, y, width, height = box
-        try:
-            roi = Roi(x / scale_x, y / scale_y, width / scale_x, height / scale_y)
-        except InputError as error:
-            check(False, key, "x, y, width, height with an area", box, hint=error.hint)
-            raise AssertionError from error  # check() has raised
-        check(roi.overlaps_view(), key, "a box that lies in the view", box,
-              hint=f"Its unit is {self.unit!r}; (0, 0) is the top left corner.")  # fmt: skip
-        return roi
+        return box_of(box, self.unit, self.size_px, key)
 
 
 class FixedSource(RoiSource):

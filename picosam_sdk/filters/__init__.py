@@ -1,0 +1,1 @@
+"""What changes masks on their way: the filters that come with the SDK."""
