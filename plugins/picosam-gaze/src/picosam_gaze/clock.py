@@ -13,6 +13,9 @@ __all__ = ["OneWayOffset", "RoundTripOffset"]
 _DRIFT = 1e-4
 """How fast two clocks are taken to drift apart: 100 ppm, twice what a cheap quartz does."""
 
+_STEP_NS = 500_000_000
+"""Two measurements that differ by more were made before and after the peer's clock was set."""
+
 
 class OneWayOffset:
     """From arrival times alone: the smallest of (arrival - peer's time) within a window.
@@ -104,6 +107,8 @@ class RoundTripOffset:
     Of the measurements kept, the one with the smallest error counts, where an error grows with
     age by how fast clocks drift (RFC 5905 calls it dispersion).
 
+    ``steps`` counts how often the peer's clock was set; drifting is none.
+
     Args:
         keep: measurements that are kept.
     """
@@ -127,9 +132,9 @@ class RoundTripOffset:
         if self._kept:
             known_ns = self._best(at_ns)
             apart_ns = abs(offset_ns - known_ns[0])
-            if apart_ns > error_ns + known_ns[1]:  # both cannot be right: the clock was set
+            if apart_ns > error_ns + known_ns[1]:  # both cannot be right: the newer one is
                 self._kept.clear()
-                self.steps += 1
+                self.steps += apart_ns > _STEP_NS
         self._kept.append((offset_ns, error_ns, at_ns))
 
     def offset_ns(self, now_ns: int) -> int | None:

@@ -13,8 +13,18 @@ from picosam_sdk.types import Gaze
 
 __all__ = ["COUNTS", "Inbox"]
 
-COUNTS = ("received", "dropped", "malformed", "late", "duplicates", "reconnects")
+COUNTS = (
+    "received",
+    "dropped",
+    "malformed",
+    "late",
+    "duplicates",
+    "clock_refused",
+    "reconnects",
+)
 """What every source counts; ``late`` came after a newer sample had been read."""
+
+_AHEAD_NS = 500_000_000
 
 
 class Inbox:
@@ -40,15 +50,24 @@ class Inbox:
         self._arrived_ns: int | None = None
         self._counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
 
-    def put(self, gaze: Gaze, key: int | None = None, arrived_ns: int | None = None) -> None:
+    def put(self, gaze: Gaze, key: int | None = None, arrived_ns: int | None = None) -> bool:
         """Adds a sample.
 
         Args:
-            gaze: its ``timestamp_ns`` on the host's clock; one in the future becomes its arrival.
+            gaze: its ``timestamp_ns`` on the host's clock. One that lies ahead of its arrival by
+                less than 0.5 s becomes its arrival, since offsets are estimates.
             key: by which samples are ordered and told apart; ``timestamp_ns`` if None.
             arrived_ns: when it came, on the host's clock; now if None.
+
+        Returns:
+            False if it does not fit: it lies further ahead, and is refused, since all after it
+            would be taken for late; or it is late itself. Both are counted. Many of these say
+            that the peer's clock was set.
         """
         arrived_ns = self._clock() if arrived_ns is None else arrived_ns
+        if gaze.timestamp_ns > arrived_ns + _AHEAD_NS:
+            self.count("clock_refused")
+            return False
         if gaze.timestamp_ns > arrived_ns:
             gaze = replace(gaze, timestamp_ns=arrived_ns)
         with self._lock:
@@ -59,12 +78,14 @@ class Inbox:
                 self._counts["duplicates"] += 1
             elif place < self._read:
                 self._counts["late"] += 1
+                return False
             else:
                 if len(self._waiting) >= self._capacity:
                     self._keys.discard(self._waiting.popleft()[0])
                     self._counts["dropped"] += 1
                 self._waiting.append((place, gaze))
                 self._keys.add(place)
+        return True
 
     def restart(self) -> None:
         """Starts a new order: the peer's clock was set, so that its keys may run back."""

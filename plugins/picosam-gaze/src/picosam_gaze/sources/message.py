@@ -20,13 +20,11 @@ from typing import Any, Literal
 
 from picosam_gaze.clock import OneWayOffset
 from picosam_gaze.sources.inbox import Inbox
+from picosam_gaze.sources.place import MAX_SHARE
 from picosam_sdk.config import check
 from picosam_sdk.types import Gaze
 
-__all__ = ["MAX_SHARE", "MessageConfig", "MessageReader"]
-
-MAX_SHARE = 10.0
-"""A gaze further off than this many views is an error of the sender."""
+__all__ = ["MessageConfig", "MessageReader"]
 
 _UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 

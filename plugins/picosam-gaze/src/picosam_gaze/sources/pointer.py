@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from picosam_gaze.source import GazeSource
+from picosam_gaze.sources.inbox import COUNTS
 from picosam_sdk.types import Gaze
 
 __all__ = ["PointerSource"]
@@ -47,12 +48,12 @@ class PointerSource(GazeSource):
 
     @property
     def stats(self) -> Mapping[str, Any]:
-        counts = dict.fromkeys(("dropped", "malformed", "duplicates", "reconnects"), 0)
+        counts = dict.fromkeys(COUNTS, 0)
         return {
+            **counts,
             "connected": self.connected,
             "received": self._received,
             "late": self._late,
-            **counts,
             "last_sample_age_s": self._age_s(),
         }
 

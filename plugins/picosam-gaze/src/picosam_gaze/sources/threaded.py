@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -18,7 +20,7 @@ from picosam_sdk.types import Gaze
 __all__ = ["LinkConfig", "PeerLostError", "ThreadedSource"]
 
 _LOG = logging.getLogger(__name__)
-_JOIN_S = 2.0
+_JOIN_S = 3.0
 
 
 class PeerLostError(Exception):
@@ -52,6 +54,7 @@ class ThreadedSource(GazeSource):
         self._inbox = Inbox(config.buffer)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._waker: tuple[socket.socket, socket.socket] | None = None
         self._linked = False
         self._error = ""
 
@@ -59,38 +62,53 @@ class ThreadedSource(GazeSource):
         """Imports what is needed and opens what must not fail later. In the caller's thread."""
 
     @abstractmethod
-    def _receive(self) -> None:
-        """Connects and puts samples into the inbox, until ``_stop`` is set.
+    def _receive(self, stop: threading.Event, wake: socket.socket) -> None:
+        """Connects and puts samples into the inbox, until it is stopped.
 
         Sets ``_linked`` once the peer is there.
+
+        Args:
+            stop: ends it.
+            wake: becomes readable when ``stop`` is set, to end a wait for other sockets.
 
         Raises:
             Exception: the peer is not there, or was lost.
         """
 
     def _wake(self) -> None:
-        """Ends a wait in ``_receive``, after ``_stop`` was set."""
+        """Ends a wait in ``_receive`` that does not look at its ``wake``."""
 
     def _release(self) -> None:
         """Frees what ``_prepare`` opened; the thread has ended."""
 
     def open(self) -> None:
         self.close()
-        self._prepare()
         self._inbox = Inbox(self.config.buffer)
         self._error = ""
+        self._prepare()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"gaze-{self.name}", daemon=True)
+        self._waker = socket.socketpair()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(self._stop, self._waker[0]),
+            name=f"gaze-{self.name}",
+            daemon=True,
+        )
         self._thread.start()
 
     def close(self) -> None:
         thread, self._thread = self._thread, None
-        if thread is not None:
+        if thread is not None and self._waker is not None:
             self._stop.set()
+            with contextlib.suppress(OSError):
+                self._waker[1].send(b"\0")
             self._wake()
             thread.join(_JOIN_S)
             if thread.is_alive():
                 _LOG.warning("the thread of the gaze source '%s' does not end", self.name)
+            for one in self._waker:
+                one.close()
+        self._waker = None
         self._linked = False
         self._release()
 
@@ -106,22 +124,22 @@ class ThreadedSource(GazeSource):
     def stats(self) -> Mapping[str, Any]:
         return {"connected": self.connected, **self._inbox.stats, "last_error": self._error}
 
-    def _run(self) -> None:
+    def _run(self, stop: threading.Event, wake: socket.socket) -> None:
         pause_s = self.config.retry_s
-        while not self._stop.is_set():
+        while not stop.is_set():
             try:
-                self._receive()
+                self._receive(stop, wake)
             except Exception as error:  # whatever a driver raises, the source must find back
-                self._report(error)
+                self._report(error, quiet=stop.is_set())
             if self._linked:
                 pause_s = self.config.retry_s
             self._linked = False
-            if not self._stop.wait(pause_s):
+            if not stop.wait(pause_s):
                 self._inbox.count("reconnects")
             pause_s = min(pause_s * 2, self.config.retry_max_s)
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: Exception, quiet: bool) -> None:
         text = f"{type(error).__name__}: {error}"
-        if text != self._error and not self._stop.is_set():
+        if text != self._error and not quiet:
             _LOG.warning("gaze source '%s': %s", self.name, text)
         self._error = text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import select
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,7 +57,6 @@ class UdpSource(ThreadedSource):
         super().__init__(config, context)
         self._allow = [ipaddress.ip_network(text) for text in config.allow]
         self._socket: socket.socket | None = None
-        self._waker: tuple[socket.socket, socket.socket] | None = None
         self._reader = MessageReader(config, config.view_px, self._inbox)
 
     @property
@@ -84,15 +83,13 @@ class UdpSource(ThreadedSource):
                 f"expected to listen for gaze on UDP {host}:{port}, got: {error}",
                 hint="Choose another port, or end the program that uses it.",
             ) from error
-        self._waker = socket.socketpair()
 
-    def _receive(self) -> None:
+    def _receive(self, stop: threading.Event, wake: socket.socket) -> None:
         assert self._socket is not None
-        assert self._waker is not None
         self._reader = MessageReader(self.config, self.config.view_px, self._inbox)
         self._linked = True
-        while not self._stop.is_set():
-            ready, _, _ = select.select([self._socket, self._waker[0]], [], [])
+        while not stop.is_set():
+            ready, _, _ = select.select([self._socket, wake], [], [])
             if self._socket in ready:
                 payload, sender = self._socket.recvfrom(self.config.max_bytes + 1)
                 arrived_ns = time.monotonic_ns()
@@ -108,13 +105,7 @@ class UdpSource(ThreadedSource):
         mapped = getattr(address, "ipv4_mapped", None) or address
         return any(mapped in network for network in self._allow)
 
-    def _wake(self) -> None:
-        if self._waker is not None:
-            with contextlib.suppress(OSError):
-                self._waker[1].send(b"\0")
-
     def _release(self) -> None:
-        for one in (self._socket, *(self._waker or ())):
-            if one is not None:
-                one.close()
-        self._socket = self._waker = None
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None

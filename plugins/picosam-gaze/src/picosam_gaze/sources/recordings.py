@@ -1,0 +1,210 @@
+"""Reads recorded gaze: exports of Pupil Cloud and Neon Player, and our own recordings."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from picosam_gaze.source import GazeSourceError
+from picosam_gaze.sources.place import INVISIBLE_PX, NEON_PX, place
+from picosam_sdk.types import Gaze
+
+__all__ = ["GazeRecording", "load_gaze"]
+
+_TIME, _X, _Y = "timestamp [ns]", "gaze x [px]", "gaze y [px]"
+_NO = {"0", "0.0", "false"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GazeRecording:
+    """Recorded gaze, in order of time.
+
+    Args:
+        times_ns: when, on the recording's own clock, int64 (N,), rising strictly.
+        places: x, y as shares of the scene camera's view, float64 (N, 2), NaN where lost.
+        confidences: float64 (N,).
+        worn: bool (N,).
+        start_ns: when the recording starts on its clock: its first frame, or its first gaze.
+        view_px: width and height of the scene camera's picture, if known.
+        malformed: lines that could not be read.
+    """
+
+    times_ns: NDArray[np.int64]
+    places: NDArray[np.float64]
+    confidences: NDArray[np.float64]
+    worn: NDArray[np.bool_]
+    start_ns: int
+    view_px: tuple[int, int] | None
+    malformed: int
+
+    def __len__(self) -> int:
+        return len(self.times_ns)
+
+    def gaze(self, number: int, timestamp_ns: int | None = None) -> Gaze:
+        """One sample, at the recording's own time or at another."""
+        x, y = (float(value) for value in self.places[number])
+        time_ns = int(self.times_ns[number]) if timestamp_ns is None else timestamp_ns
+        return Gaze(x, y, time_ns, float(self.confidences[number]), bool(self.worn[number]))
+
+    def samples(self) -> list[Gaze]:
+        """All samples, at the recording's own times."""
+        return [self.gaze(number) for number in range(len(self))]
+
+
+def load_gaze(
+    path: Path, view_px: tuple[int, int] | None = None, *, keep_blinks: bool = False
+) -> GazeRecording:
+    """Reads recorded gaze.
+
+    Args:
+        path: a folder with ``gaze.csv`` (and ``world_timestamps.csv``, ``info.json``) as Pupil
+            Cloud and Neon Player export them, or that file; or a ``recording.jsonl`` of ours, or
+            its folder.
+        view_px: size of the scene camera; if None, that of the glasses that info.json tells of.
+        keep_blinks: whether gaze during a blink counts; otherwise the eye is lost meanwhile.
+
+    Raises:
+        GazeSourceError: there is no such recording, it holds no gaze, or the size is not known.
+    """
+    folder = path if path.is_dir() else path.parent
+    names = [path.name] if not path.is_dir() else ["gaze.csv", "recording.jsonl"]
+    file = next((folder / name for name in names if (folder / name).is_file()), None)
+    if file is None:
+        raise GazeSourceError(
+            f"expected a recording with gaze.csv or recording.jsonl at {path}, found none",
+            hint="Give the folder of one recording, as exported.",
+        )
+    if file.suffix == ".csv":
+        size_px = view_px or _glasses_px(folder, path)
+        rows = _csv_rows(file, size_px, keep_blinks)
+        return _recording(rows, file, size_px, _first_frame_ns(folder))
+    return _recording(_own_rows(file), file, view_px, None)
+
+
+Row = tuple[int, float, float, float, bool]
+"""When, x, y, confidence, worn."""
+
+
+def _recording(
+    rows: Iterator[Row | None], file: Path, view_px: tuple[int, int] | None, start_ns: int | None
+) -> GazeRecording:
+    good: list[Row] = []
+    malformed = 0
+    try:
+        for row in rows:
+            if row is None:
+                malformed += 1
+            else:
+                good.append(row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise GazeSourceError(
+            f"expected recorded gaze in {file}, got: {error}", hint="Export the recording again."
+        ) from error
+    if not good:
+        raise GazeSourceError(
+            f"expected gaze in {file}, found none ({malformed} lines are malformed)",
+            hint="Check that this recording was made with an eye tracker, and was granted gaze.",
+        )
+    times = np.array([row[0] for row in good], np.int64)
+    times, first = np.unique(times, return_index=True)  # in order, the first of duplicates
+    values = np.array([row[1:] for row in good], np.float64)[first]
+    if start_ns is None or start_ns > times[-1]:
+        start_ns = int(times[0])
+    return GazeRecording(
+        times_ns=times,
+        places=values[:, :2],
+        confidences=values[:, 2],
+        worn=values[:, 3] > 0,
+        start_ns=start_ns,
+        view_px=view_px,
+        malformed=malformed,
+    )
+
+
+def _csv_rows(file: Path, size_px: tuple[int, int], keep_blinks: bool) -> Iterator[Row | None]:
+    with file.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.reader(lines)
+        header = [name.strip() for name in next(reader, [])]
+        missing = [name for name in (_TIME, _X, _Y) if name not in header]
+        if missing:
+            raise GazeSourceError(
+                f"expected the columns {_TIME}, {_X} and {_Y} in {file}, missing: {missing}",
+                hint="Export the recording as 'Timeseries Data'.",
+            )
+        columns = {name: header.index(name) for name in header}
+        for cells in reader:
+            yield _csv_row(cells, columns, size_px, keep_blinks)
+
+
+def _csv_row(
+    cells: list[str], columns: dict[str, int], size_px: tuple[int, int], keep_blinks: bool
+) -> Row | None:
+    def cell(name: str) -> str:
+        column = columns.get(name)
+        return "" if column is None or column >= len(cells) else cells[column].strip()
+
+    try:
+        time_ns = int(cell(_TIME))
+        x, y = (float(cell(name) or math.nan) for name in (_X, _Y))
+    except ValueError:
+        return None
+    if not 0 <= time_ns < 2**63:
+        return None
+    if cell("blink id") and not keep_blinks:
+        x = math.nan
+    x, y = place(x, y, size_px)
+    return time_ns, x, y, 1.0, cell("worn").lower() not in _NO
+
+
+def _first_frame_ns(folder: Path) -> int | None:
+    """When the scene video starts, so that gaze and video are replayed from the same moment."""
+    try:
+        with (folder / "world_timestamps.csv").open(newline="", encoding="utf-8-sig") as lines:
+            return int(next(csv.DictReader(lines))[_TIME])
+    except (OSError, StopIteration, KeyError, ValueError, TypeError):
+        return None
+
+
+def _glasses_px(folder: Path, path: Path) -> tuple[int, int]:
+    """The size of the scene camera of the glasses that info.json names."""
+    try:
+        info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        info = None
+    if isinstance(info, dict):
+        if "module_serial_number" in info:
+            return NEON_PX
+        if "glasses_serial_number" in info:
+            return INVISIBLE_PX
+    raise GazeSourceError(
+        f"expected to learn the size of the scene camera from info.json beside {path}, found none",
+        hint="Set view_px: [1600, 1200] for Neon, [1088, 1080] for Pupil Invisible.",
+    )
+
+
+def _own_rows(file: Path) -> Iterator[Row | None]:
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            try:
+                message = json.loads(line)
+                if message.get("gaze") is not None:
+                    yield _own_row(message)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                yield None
+
+
+def _own_row(message: dict[str, Any]) -> Row:
+    """The gaze of a message: when its frame was exposed, less how old the gaze was then."""
+    x, y = (float(value) for value in message["gaze"])
+    age_ms = float(message["ages_ms"].get("gaze", 0.0))
+    time_ns = int(message["timestamp_ns"]) - int(age_ms * 1e6)
+    x, y = place(x, y)
+    return time_ns, x, y, 1.0, True
