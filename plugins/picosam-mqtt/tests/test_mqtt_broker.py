@@ -93,7 +93,7 @@ def test_it_leaves_nothing_behind_and_can_be_started_again(
         client = connect(broker, "a")
         broker.stop()
         broker.stop()
-        wait_until(lambda: not client.connected)
+        wait_until(lambda client=client: not client.connected)
         client.stop()
         with pytest.raises(OSError, match=r"."), socket.create_connection((broker.host, port), 1):
             pass

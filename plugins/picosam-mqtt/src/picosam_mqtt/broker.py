@@ -135,20 +135,26 @@ class DemoBroker:
             await broker.shutdown()
 
 
+class _Replaying:
+    """amqtt's ReaderAdapter that gives what was read already, then what comes."""
+
+    def __init__(self, reader: asyncio.StreamReader, first: bytes) -> None:
+        self._reader = reader
+        self._first = first
+
+    async def read(self, n: int = -1) -> bytes:
+        if n == -1:
+            return await self._reader.read(n)
+        first, self._first = self._first[:n], self._first[n:]
+        return first + await self._reader.readexactly(n - len(first))
+
+    def feed_eof(self) -> None:
+        self._reader.feed_eof()
+
+
 async def _client(broker: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Serves one client until it is gone."""
-    from amqtt.adapters import StreamReaderAdapter, StreamWriterAdapter
-
-    class Replaying(StreamReaderAdapter):
-        """Gives what was read already, then what comes."""
-
-        def __init__(self, reader: asyncio.StreamReader, first: bytes) -> None:
-            super().__init__(reader)
-            self._first = first
-
-        async def read(self, n: int = -1) -> bytes:
-            first, self._first = self._first[:n], self._first[n:]
-            return first if len(first) == n else first + await super().read(n - len(first))
+    from amqtt.adapters import StreamWriterAdapter
 
     try:
         first = await asyncio.wait_for(_read_connect(reader), _CONNECT_S)
@@ -156,7 +162,7 @@ async def _client(broker: Any, reader: asyncio.StreamReader, writer: asyncio.Str
             writer.write(_NO_MQTT_5)
             await writer.drain()
         elif first:
-            adapters = Replaying(reader, first), StreamWriterAdapter(writer)
+            adapters = _Replaying(reader, first), StreamWriterAdapter(writer)
             await broker.external_connected(*adapters, "default")
     except Exception as error:  # whoever connects may send anything, or go at any time
         _LOG.debug("a client of the demo broker: %r", error)
