@@ -14,10 +14,10 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "privacy",
         help="show who gets what from a configuration, where it goes, how long it is kept",
-        description="Prints the manifest of a configuration: each recipient with its data, destination,\n"
-        "rate, hours and retention; fields after ISO/IEC TS 27560. Nothing is opened, and\n"
-        "nothing leaves. Exit code 1 if a publisher needs what it is not granted: such a\n"
-        "configuration does not run.",
+        description="Prints the manifest of a configuration: each recipient with its data,\n"
+        "destination, rate, hours and retention; fields after ISO/IEC TS 27560. Nothing is\n"
+        "opened, and nothing leaves. Exit code 1 if a publisher needs what it is not granted:\n"
+        "such a configuration does not run.",
         epilog="examples:\n  picosam privacy picosam.toml\n"
         "  picosam privacy picosam.toml --json > manifest.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,

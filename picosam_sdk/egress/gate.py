@@ -236,9 +236,11 @@ class Gate:
             return image
         if mask is None:
             return None
-        if self._image_grant == "redacted" and self.rule.redaction == "blur":
-            return redact.blur_outside(image, mask.paste())
-        return redact.cutout(image, mask.paste())
+        if self._image_grant == "cutout" or self.rule.redaction == "blank":
+            return redact.cutout(image, mask.paste())
+        out = redact.blur_outside(image, mask.paste())
+        redact.blank_zones(out, self._zones)
+        return out
 
     def _withhold(self, reason: str, count: bool = True) -> None:
         if count:

@@ -42,7 +42,7 @@ class Windows:
 
 
 class Rate:
-    """At most so many a second, on the monotonic clock: never more than ``rate_hz * t + 1`` in t.
+    """At most so many a second, on the monotonic clock: in a time t at most rate_hz * t + 1.5.
 
     Those let through follow a grid of time, so that a camera whose rate is a multiple of the
     limit is let through at the limit, though its frames come a little early or late.
@@ -62,8 +62,8 @@ class Rate:
         due_ns = now_ns if self._due_ns is None else self._due_ns
         if now_ns < due_ns:
             return "rate"
-        late = now_ns - due_ns >= self._interval_ns
-        self._due_ns = (now_ns if late else due_ns) + self._interval_ns
+        off_the_grid = 2 * (now_ns - due_ns) >= self._interval_ns
+        self._due_ns = (now_ns if off_the_grid else due_ns) + self._interval_ns
         return ""
 
 
