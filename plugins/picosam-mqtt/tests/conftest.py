@@ -52,7 +52,8 @@ class Mosquitto:
         folder: for its files.
         websockets: whether ``port`` speaks that; ``plain_port`` always is TCP without TLS.
         persistence: whether retained messages survive ``restart``.
-        tls: server certificate and authority by trustme; ``require_certificate`` for mutual TLS.
+        tls: authority of the server's certificate, which has these ``names``.
+        require_certificate: of clients.
         users: names and passwords; without, everybody may connect.
         acl: text of an ACL file.
         extra: further lines of the configuration.
@@ -62,6 +63,7 @@ class Mosquitto:
     websockets: bool = False
     persistence: bool = False
     tls: trustme.CA | None = None
+    names: tuple[str, ...] = (HOST, "localhost")
     require_certificate: bool = False
     users: dict[str, str] = field(default_factory=dict)
     acl: str = ""
@@ -124,7 +126,7 @@ class Mosquitto:
         if self.websockets:
             yield "protocol websockets"
         if self.tls is not None:
-            certificate = self.tls.issue_cert(HOST, "localhost")
+            certificate = self.tls.issue_cert(*self.names)
             certificate.private_key_pem.write_to_path(self.folder / "server.key")
             certificate.cert_chain_pems[0].write_to_path(self.folder / "server.pem")
             self.tls.cert_pem.write_to_path(self.folder / "ca.pem")
@@ -212,7 +214,10 @@ class FaultProxy:
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._server = socket.create_server((HOST, 0))
+        self._server = socket.socket()
+        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)  # a line holds little
+        self._server.bind((HOST, 0))
+        self._server.listen()
         self.port = int(self._server.getsockname()[1])
         self._spawn(self._accept)
 
@@ -250,6 +255,7 @@ class FaultProxy:
             except OSError:
                 near.close()
                 continue
+            far.settimeout(None)
             if self.refuse:
                 near.close()
                 far.close()

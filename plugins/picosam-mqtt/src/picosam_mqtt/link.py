@@ -22,7 +22,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from picosam_mqtt.reasons import DeliveryError, Problem, Reason, of_code, of_exception
+from picosam_mqtt.reasons import (
+    MAYBE_CERTIFICATE,
+    MAYBE_OTHER_CERTIFICATE,
+    DeliveryError,
+    Problem,
+    Reason,
+    of_code,
+    of_exception,
+)
 from picosam_mqtt.settings import ConnectionConfig, Message, Will
 
 __all__ = ["Link", "Request"]
@@ -65,7 +73,10 @@ class Request:
 
 
 class _Client(paho.Client):
-    """Remembers its sockets, so that one of a failed handshake can be closed."""
+    """Remembers its sockets, so that one of a failed handshake can be closed.
+
+    The two methods that it overrides are paho's own; were they renamed, only that would be lost.
+    """
 
     def __init__(self, **options: Any) -> None:
         self.sockets: list[socket.socket] = []
@@ -75,6 +86,14 @@ class _Client(paho.Client):
         sock = super()._create_socket_connection()
         self.sockets.append(sock)
         return sock
+
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        # Over WebSockets paho 2.2 says 0 where the socket took a part only, and then forgets the
+        # packet whose rest it holds; this makes it try the packet again.
+        sent = super()._sock_send(buf)
+        if sent == 0 and buf:
+            raise BlockingIOError
+        return sent
 
 
 class Link:
@@ -129,14 +148,13 @@ class Link:
         self._deadline = time.monotonic() + config.connect_timeout_s
         try:
             self._client.connect(config.host, config.usual_port, config.keepalive_s, **options)
-        except paho.WebsocketConnectionError as error:
-            return Problem(
-                Reason.WEBSOCKET,
-                f"{self.where} did not answer as a WebSocket: {error}.",
-                "Check port and path.",
-            )
         except (OSError, ValueError) as error:
-            return of_exception(error, self.where, self._has_certificate)
+            if self._tls_failures:
+                return self._of_exception(self._tls_failures[0])
+            if isinstance(error, paho.WebsocketConnectionError):
+                text = f"{self.where} did not answer as a WebSocket: {error}."
+                return Problem(Reason.WEBSOCKET, text, "Check port and path.")
+            return self._of_exception(error)
         return None
 
     def send(self, request: Request) -> None:
@@ -147,6 +165,8 @@ class Link:
             request.fail(Problem(Reason.INVALID, text), permanent=True)
             return
         try:
+            if not request.topic:
+                raise ValueError("the topic is empty")
             info = self._client.publish(request.topic, request.payload, request.qos, request.retain)
         except ValueError as error:  # a wildcard in the topic, or too long a payload
             request.fail(Problem(Reason.INVALID, f"{error}."), permanent=True)
@@ -210,6 +230,9 @@ class Link:
     def _has_certificate(self) -> bool:
         return self._config.tls is not None and self._config.tls.cert_file is not None
 
+    def _of_exception(self, error: Exception) -> Problem:
+        return of_exception(error, self.where, self._has_certificate)
+
     def _make_client(self) -> _Client:
         config = self._config
         options: dict[str, Any] = {} if self.version == "5" else {"clean_session": True}
@@ -262,20 +285,28 @@ class Link:
                     failures.append(error)
                     raise
 
+            def send(self, data: Any, flags: int = 0) -> int:
+                try:
+                    return super().send(data, flags)
+                except (ConnectionError, ssl.SSLEOFError):
+                    with contextlib.suppress(OSError):  # why it was closed may wait to be read
+                        self.recv(1)
+                    raise
+
         return RecordingSocket
 
     def _ended(self, rc: int = paho.MQTT_ERR_CONN_LOST) -> Problem:
         was_connecting, self.connected = not self.connected, False
         if self._problem is None or self._problem.reason is Reason.CLOSED:
             if self._tls_failures:
-                return of_exception(self._tls_failures[0], self.where, self._has_certificate)
+                return self._of_exception(self._tls_failures[0])
             if rc == paho.MQTT_ERR_PROTOCOL:
                 return Problem(Reason.PROTOCOL, f"{self.where} does not speak MQTT as expected.")
         if self._problem is not None:
             return self._problem
         hint = ""
-        if was_connecting and self._config.tls is not None and not self._has_certificate:
-            hint = "It may want a client certificate: tls.cert_file."
+        if was_connecting and self._config.tls is not None:
+            hint = MAYBE_OTHER_CERTIFICATE if self._has_certificate else MAYBE_CERTIFICATE
         return Problem(Reason.CLOSED, f"{self.where} closed the connection.", hint)
 
     # paho's callbacks -------------------------------------------------------------------------
@@ -297,6 +328,8 @@ class Link:
             return
         if flags.is_disconnect_packet_from_server:
             self._problem = of_code(code.value, str(code), "closed the connection")
+        elif code == "Keep alive timeout" and not self.connected:
+            self._problem = Problem(Reason.TIMEOUT, f"{self.where} did not answer in time.")
         elif code == "Keep alive timeout":
             self._problem = Problem(
                 Reason.KEEPALIVE,

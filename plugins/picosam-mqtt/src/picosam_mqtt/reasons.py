@@ -92,6 +92,8 @@ class DeliveryError(PublishError):
         self.permanent = permanent
 
 
+MAYBE_CERTIFICATE = "It may want a client certificate: tls.cert_file."
+MAYBE_OTHER_CERTIFICATE = "It may not accept the client certificate of tls.cert_file."
 _CREDENTIALS_HINT = "Check username, password, and the broker's access rules."
 
 # Reason codes of MQTT 5 (section 2.4 of the standard); paho gives the return codes of 3.1.1 as
@@ -151,6 +153,9 @@ def of_exception(error: Exception, where: str, has_certificate: bool) -> Problem
             "Set tls.ca_file to the certificate authority that signed it, and host to a name "
             "that is in it.",
         )
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+        hint = MAYBE_OTHER_CERTIFICATE if has_certificate else MAYBE_CERTIFICATE
+        return Problem(Reason.CLOSED, f"{where} closed the connection in TLS.", hint)
     if isinstance(error, ssl.SSLError):
         return _of_tls(error, where, has_certificate)
     if isinstance(error, socket.gaierror):
@@ -179,7 +184,7 @@ _CERTIFICATE_ALERTS = (
 
 
 def _of_tls(error: ssl.SSLError, where: str, has_certificate: bool) -> Problem:
-    words = f"{error.reason or ''} {error}".upper()
+    words = f"{getattr(error, 'reason', '')} {error}".upper()
     missing = not has_certificate and "HANDSHAKE_FAILURE" in words
     if missing or any(alert in words for alert in _CERTIFICATE_ALERTS):
         if has_certificate:
@@ -197,6 +202,6 @@ def _of_tls(error: ssl.SSLError, where: str, has_certificate: bool) -> Problem:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason:
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
         return error.reason.replace("_", " ").lower()
     return str(error) or type(error).__name__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +13,17 @@ from picosam_sdk.config import Secret, check
 from picosam_sdk.errors import ConfigError
 
 __all__ = ["ConnectionConfig", "Message", "TlsConfig", "Will"]
+
+
+@contextlib.contextmanager
+def _readable(key: str, expected: str, path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(
+            f"{key}: expected {expected} at {path}, got: {error.strerror or error}",
+            hint="Check the path, who may read it, and that certificate and key match.",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +52,13 @@ class TlsConfig:
         Raises:
             ConfigError: a file cannot be read or is not what it should be.
         """
-        path = self.ca_file
-        try:
-            context = ssl.create_default_context(cafile=path)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            path = self.cert_file
-            if path is not None:
-                password = self.key_password.reveal("tls.key_password") if self.key_password else ""
-                context.load_cert_chain(path, self.key_file, password)
-        except OSError as error:
-            key, what = ("ca_file", "certificates") if path is self.ca_file else ("cert_file", "")
-            raise ConfigError(
-                f"tls.{key}: expected {what or 'a certificate and its key'} in PEM at {path}, "
-                f"got: {error.strerror or error}",
-                hint="Check the path, who may read it, and that certificate and key match.",
-            ) from error
+        with _readable("tls.ca_file", "certificates in PEM", self.ca_file):
+            context = ssl.create_default_context(cafile=self.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.cert_file is not None:
+            password = self.key_password.reveal("tls.key_password") if self.key_password else ""
+            with _readable("tls.cert_file", "a certificate and its key in PEM", self.cert_file):
+                context.load_cert_chain(self.cert_file, self.key_file, password)
         return context
 
 
