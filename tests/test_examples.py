@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,3 +84,18 @@ def test_own_model(run: Run, photos: Path, tmp_path: Path) -> None:
     assert re.search(r"score 0\.\d\d, \d+ pixels", out)
     (tmp_path / DEFAULT_MODEL.name).write_bytes(b"no model")
     assert "expected sha256" in run("own_model.py", DEFAULT_MODEL.name, *args, fails=True)
+
+
+def test_own_roi_source(run: Run) -> None:
+    lines = run("own_roi_source.py", 4).splitlines()
+    assert [line.split()[2].rstrip(":") for line in lines] == ["right", "left", "right", "left"]
+
+
+def test_own_publisher(run: Run) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(30)
+        run("own_publisher.py", server.getsockname()[1], 3)
+        messages = [json.loads(server.recv(4096)) for _ in range(3)]
+    assert [message["frame"] for message in messages] == [0, 1, 2]
+    assert all(len(message["bbox"]) == 4 for message in messages)
