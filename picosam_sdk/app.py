@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from picosam_sdk.application import Application
 from picosam_sdk.config import Secret, from_mapping, load_toml
+from picosam_sdk.egress import for_recipient, shared_context
 from picosam_sdk.errors import ConfigError, PicoSamError, PluginError, UnknownPluginError
 from picosam_sdk.interfaces import (
     Backend,
@@ -83,7 +84,7 @@ def make_parts(config: AppConfig, plugins: Plugins | None = None) -> Parts:
     """
     plugins = plugins or Plugins()
     folder = config.folder if isinstance(config, FileConfig) else Path()
-    context = Context(device=config.device.name, session=secrets.token_hex(8))
+    context = shared_context(config.device.name, secrets.token_hex(8))
     backend = _backend_class(plugins, config.segmenter.backend)
     _check_camera(config, backend)
     if not config.roi:
@@ -96,7 +97,8 @@ def make_parts(config: AppConfig, plugins: Plugins | None = None) -> Parts:
         names = _names([getattr(table, "name", "") for table in tables],
                        [table.kind for table in tables], key)  # fmt: skip
         return tuple(
-            Placed(_make(plugins, role, table, f"{key}[{index}]", context, folder), table,
+            Placed(_make(plugins, role, table, f"{key}[{index}]",
+                         context if role is RoiSource else for_recipient(context), folder), table,
                    f"{key}[{index}]", names[index])
             for index, table in enumerate(tables)
         )  # fmt: skip
@@ -107,7 +109,8 @@ def make_parts(config: AppConfig, plugins: Plugins | None = None) -> Parts:
         backend=backend,
         backend_options=_backend_options(backend, config, folder),
         camera=None if camera is None else Placed(
-            _make(plugins, Camera, camera, "camera", context, folder),  # type: ignore[type-abstract]
+            _make(plugins, Camera, camera, "camera",  # type: ignore[type-abstract]
+                  for_recipient(context), folder),
             camera, "camera", camera.kind,
         ),
         rois=placed(RoiSource, config.roi, "roi"),  # type: ignore[type-abstract]

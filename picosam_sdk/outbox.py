@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from picosam_sdk.egress import Gate
+from picosam_sdk.egress import Gate, forget_frames
 from picosam_sdk.interfaces import Publisher
 from picosam_sdk.mask import Result
 from picosam_sdk.retrying import Backoff
@@ -186,13 +186,14 @@ class Outbox:
         try:
             sent = self._publisher.publish(released)
         except Exception as error:  # a plugin's own code: whatever it raises, we go on
+            forget_frames(error)
             self._failed(error)
             return False
         self.stats.time("publish", (time.perf_counter_ns() - began_ns) / 1e6)
         self.stats.time("age", (time.monotonic_ns() - result.frame.timestamp_ns) / 1e6)
         self._gate.sent(sent)
         self.stats.count("sent")
-        self.stats.count("bytes", sent or 0)
+        self.stats.count("bytes", sent if isinstance(sent, int) else 0)
         self._backoff.reset()
         self._works()
         return True

@@ -19,7 +19,7 @@ from picosam_sdk.mask import Mask, Result
 from picosam_sdk.settings import EgressRule
 from picosam_sdk.types import Frame, ImageArray, Roi, size_of
 
-__all__ = ["Gate", "check_needs", "image_grant"]
+__all__ = ["Gate", "check_needs", "forget_frames", "image_grant"]
 
 
 def image_grant(rule: EgressRule) -> str:
@@ -49,6 +49,15 @@ def check_needs(part: Any, rule: EgressRule, key: str) -> None:
             f"'{part.name}' has nothing to do as it is configured, got {list(rule.grants)}",
             hint=f"If it may have that, add to its table: egress = {{ grants = [{grants}] }}",
         )
+
+
+def forget_frames(error: BaseException) -> None:
+    """Takes the traceback from an error that came out of a plugin, before anything else is done.
+
+    A plugin that keeps what it raised would find there the frames that the error went through,
+    and in their local variables what was not meant for it.
+    """
+    BaseException.with_traceback(error, None)  # a subclass may have overridden its own
 
 
 class Gate:
@@ -170,11 +179,17 @@ class Gate:
         """Counts a result that was delivered.
 
         Args:
-            n_bytes: how many bytes left, as the publisher says; None: nothing left.
+            n_bytes: how many bytes left, as the publisher says; None: nothing left. What is no
+                such number counts as 0: a plugin may return anything.
         """
-        if n_bytes is not None:
-            self._total("sent")
-            self._total("bytes", max(0, int(n_bytes)))
+        if n_bytes is None:
+            return
+        try:
+            n_bytes = max(0, int(n_bytes))
+        except (TypeError, ValueError, OverflowError):
+            n_bytes = 0
+        self._total("sent")
+        self._total("bytes", n_bytes)
 
     @property
     def stats(self) -> dict[str, Any]:

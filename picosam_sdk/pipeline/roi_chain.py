@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from picosam_sdk.egress import Gate
+from picosam_sdk.egress import Gate, forget_frames
 from picosam_sdk.interfaces import RoiSource
 from picosam_sdk.mask import Result
 from picosam_sdk.retrying import Backoff, is_permanent
@@ -141,6 +141,7 @@ class _Link:
         self._stats.state = "closed"
 
     def _failed(self, error: Exception) -> None:
+        forget_frames(error)
         self._stats.error(error)
         self._failures += 1
         if self._failures == 1:

@@ -79,7 +79,8 @@ def test_counts_are_written_while_it_runs(tmp_path: Path) -> None:
     while "counts" not in path.read_text() and time.monotonic() < deadline:
         time.sleep(0.01)
     counts = [line for line in _lines(path) if line["event"] == "counts"]
-    assert counts and counts[-1]["sent"] == 3
+    assert counts
+    assert counts[-1]["sent"] == 3
     audit.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "picosam-audit"]
 
@@ -150,14 +151,17 @@ def test_a_disk_that_fills_later_stops_pictures_and_gaze_and_nothing_else(tmp_pa
     audit.write_counts()
     assert audit.stats == {"lines": 2, "failures": 1, "failed": True}
     admitted = gate.admit(result(gaze=GAZE), 0)
-    assert admitted is not None and admitted.mask is not None
+    assert admitted is not None
+    assert admitted.mask is not None
     assert (admitted.frame.image, admitted.gaze, admitted.roi) == (None, None, None)
     assert gate.stats["withheld"] == {"image_no_audit": 1, "gaze_no_audit": 1, "prompt": 1}
     path.unlink()  # there is space again
     audit.write_counts()
     assert not audit.failed
     again = gate.admit(result(gaze=GAZE), 0)
-    assert again is not None and again.frame.image is not None and again.gaze == GAZE
+    assert again is not None
+    assert again.frame.image is not None
+    assert again.gaze == GAZE
     audit.close()
     events = [line["event"] for line in _lines(path)]
     assert events == ["write_failed", "counts", "counts", "closed"]

@@ -38,7 +38,8 @@ def test_by_default_numbers_and_the_mask_leave_and_no_picture() -> None:
     released = _through(EgressRule(), given)
     assert (released.frame.image, released.image_grant, released.gaze) == (None, "", None)
     assert (released.frame.timestamp_ns, released.frame.index) == (5_000, 7)
-    assert released.mask is not None and given.mask is not None
+    assert released.mask is not None
+    assert given.mask is not None
     np.testing.assert_array_equal(released.mask.logits, given.mask.logits)
     assert (released.mask.roi, released.mask.prompt, released.roi) == (ROI, ROI, ROI)
     assert (released.region, dict(released.timings_ms)) == ("shelf", {"inference": 4.5})
@@ -111,7 +112,8 @@ def test_gaze_is_withheld_with_everything_that_was_made_from_it() -> None:
     given = dataclasses.replace(result(mask=mask, gaze=GAZE), roi=roi)
     released = _through(EgressRule(), given)
     assert (released.gaze, released.roi) == (None, None)
-    assert released.mask is not None and released.mask.prompt is None
+    assert released.mask is not None
+    assert released.mask.prompt is None
     assert np.hypot(*np.subtract(released.mask.roi.center, roi.center)) > 0.05
     x, y, width, height = released.mask.bbox() or (0, 0, 0, 0)
     np.testing.assert_allclose((x, y, width, height), mask.bbox() or (), atol=1)
@@ -121,7 +123,8 @@ def test_gaze_is_withheld_with_everything_that_was_made_from_it() -> None:
     assert _through(EgressRule(), untold).roi is None
     granted = _through(EgressRule(grants=("gaze",)), given)
     assert (granted.gaze, granted.roi) == (GAZE, roi)
-    assert granted.mask is not None and granted.mask.roi == roi
+    assert granted.mask is not None
+    assert granted.mask.roi == roi
 
 
 def test_an_empty_mask_does_not_tell_where_the_eye_looked() -> None:
@@ -144,7 +147,8 @@ def test_privacy_masks_hide_parts_of_every_picture_and_of_every_mask() -> None:
     for grant in ("pixels", "cutout", "redacted"):
         rule = EgressRule(grants=(grant,), privacy_masks=left)  # type: ignore[arg-type]
         released = _through(rule)
-        assert released.frame.image is not None and released.mask is not None
+        assert released.frame.image is not None
+        assert released.mask is not None
         assert not released.frame.image[:, :80].any() or grant == "redacted"
         assert not released.mask.paste()[:, :80].any()
         assert released.mask.paste()[:, 82:].any()
@@ -153,7 +157,8 @@ def test_privacy_masks_hide_parts_of_every_picture_and_of_every_mask() -> None:
     dark[:, :81] = 0
     rule = EgressRule(grants=("redacted",), privacy_masks=left)
     a, b = _through(rule, result(noise())), _through(rule, result(dark))
-    assert a.frame.image is not None and b.frame.image is not None
+    assert a.frame.image is not None
+    assert b.frame.image is not None
     np.testing.assert_array_equal(a.frame.image, b.frame.image)
 
 

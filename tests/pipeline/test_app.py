@@ -145,7 +145,7 @@ def test_parts_know_their_tables_keys_and_context(tmp_path: Path, plugins: Plugi
     assert parts.rois[0].key == "roi[0]"
     assert parts.context.device == "desk"
     assert parts.context.session
-    assert all(placed.part.context is parts.context for placed in parts.publishers)
+    assert {placed.part.context.session for placed in parts.publishers} == {parts.context.session}
     assert not parts.is_sensor
     assert parts_of(tmp_path, plugins).context.session != parts.context.session
 
