@@ -8,7 +8,10 @@ from picosam_sdk.backends.imx500.backend import Imx500Backend
 from picosam_sdk.backends.imx500.emulated import EmulatedImx500Backend
 from picosam_sdk.backends.onnx import OnnxBackend
 from picosam_sdk.cameras.photos import PhotosCamera
+from picosam_sdk.cameras.rtsp import RtspCamera
 from picosam_sdk.cameras.synthetic import SyntheticCamera
+from picosam_sdk.cameras.video import VideoCamera
+from picosam_sdk.cameras.webcam import WebcamCamera
 from picosam_sdk.filters.hysteresis import HysteresisFilter
 from picosam_sdk.hookspecs import hookimpl
 from picosam_sdk.interfaces import Backend, Camera, MaskFilter, Publisher, RoiSource
@@ -35,7 +38,7 @@ def picosam_backends() -> Sequence[type[Backend]]:
 
 @hookimpl
 def picosam_cameras() -> Sequence[type[Camera]]:
-    return [SyntheticCamera, PhotosCamera]
+    return [WebcamCamera, VideoCamera, RtspCamera, PhotosCamera, SyntheticCamera]
 
 
 @hookimpl
