@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from picosam_sdk import geometry, rle
+from picosam_sdk import geometry, painting, rle
 from picosam_sdk.errors import InputError
-from picosam_sdk.images import load_image, save_image
+from picosam_sdk.images import save_image
 from picosam_sdk.types import Box, Frame, Gaze, ImageArray, Roi, size_of
 
 __all__ = ["Mask", "Result"]
@@ -126,13 +126,19 @@ class Mask:
     @property
     def area_px(self) -> int:
         """How many pixels of the frame belong to the object."""
-        return int(np.count_nonzero(self._window[1]))
+        return int(np.count_nonzero(self.window[1]))
 
     @cached_property
-    def _window(self) -> tuple[Box, NDArray[np.bool_]]:
-        """The frame's pixels that the logits cover, and the mask there, bool (height, width)."""
+    def window(self) -> tuple[Box, NDArray[np.bool_]]:
+        """The frame's pixels that the logits cover, and the mask there.
+
+        Returns:
+            The box, and bool (height, width) of its size, read-only. Outside of it is no object.
+        """
         box = self.roi.to_pixels(*self.size_px)
-        return box, geometry.resize(self.logits, box.width, box.height) > self.threshold
+        bits = geometry.resize(self.logits, box.width, box.height) > self.threshold
+        bits.flags.writeable = False
+        return box, bits
 
     def paste(self, width_px: int | None = None, height_px: int | None = None) -> NDArray[np.bool_]:
         """The mask as large as the frame, or as another size of the same view.
@@ -142,7 +148,7 @@ class Mask:
         """
         size_px = size_of((width_px or self.size_px[0], height_px or self.size_px[1]))
         if size_px == self.size_px:
-            box, bits = self._window
+            box, bits = self.window
             full = np.zeros((size_px[1], size_px[0]), dtype=np.bool_)
             full[box.y0 : box.y1, box.x0 : box.x1] = bits
             return full
@@ -154,7 +160,7 @@ class Mask:
 
     def bbox(self) -> tuple[int, int, int, int] | None:
         """The smallest ``(x, y, width, height)`` in pixels of the frame; None if empty."""
-        box, bits = self._window
+        box, bits = self.window
         columns, rows = np.flatnonzero(bits.any(axis=0)), np.flatnonzero(bits.any(axis=1))
         if not len(rows):
             return None
@@ -170,7 +176,7 @@ class Mask:
         """
         import cv2
 
-        box, bits = self._window
+        box, bits = self.window
         # Each pixel becomes 2 x 2, whose left (top) one lies on its left (top) edge and so on.
         doubled = bits.view(np.uint8).repeat(2, axis=0).repeat(2, axis=1)
         contours, _ = cv2.findContours(doubled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
@@ -197,26 +203,12 @@ class Mask:
         Raises:
             InputError: the picture has another size than the frame, or a value is out of range.
         """
-        import cv2
-
-        if len(color) != 3 or not all(0 <= value <= 255 for value in color) or not 0 <= alpha <= 1:
-            raise InputError(
-                f"expected an RGB color of 0 to 255 and alpha of 0 to 1, got {color} and {alpha}",
-                hint="Try color=(255, 64, 32), alpha=0.45.",
-            )
-        out = np.array(self._picture(image), order="C")
-        box, bits = self._window
-        part = out[box.y0 : box.y1, box.x0 : box.x1]
-        tint = np.array(color, dtype=np.float32) * alpha
-        part[bits] = np.rint(part[bits] * np.float32(1 - alpha) + tint)
-        line_px = max(1, round(max(self.size_px) / 500))
-        inner = cv2.erode(
-            bits.view(np.uint8),
-            np.ones((2 * line_px + 1, 2 * line_px + 1), dtype=np.uint8),
-            borderType=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        )
-        part[bits & (inner == 0)] = color
+        painting.check_color(color, alpha)
+        out = np.array(painting.picture_of(image, self.size_px), order="C")
+        box, bits = self.window
+        part = painting.view_of(out, box)
+        painting.tint(part, bits, color, alpha)
+        painting.outline(part, bits, color, max(1, round(max(self.size_px) / 500)))
         return out
 
     def cutout(self, image: Any) -> NDArray[np.uint8]:
@@ -233,12 +225,13 @@ class Mask:
         Raises:
             InputError: the picture has another size than the frame.
         """
-        picture = self._picture(image)
-        box, bits = self._window
+        import cv2
+
+        picture = painting.picture_of(image, self.size_px)
+        box, bits = self.window
+        opaque = cv2.cvtColor(painting.view_of(picture, box), cv2.COLOR_RGB2RGBA)
         out = np.zeros((*picture.shape[:2], 4), dtype=np.uint8)
-        part = out[box.y0 : box.y1, box.x0 : box.x1]
-        part[bits, :3] = picture[box.y0 : box.y1, box.x0 : box.x1][bits]
-        part[bits, 3] = 255
+        painting.copy_object(opaque, bits, painting.view_of(out, box))
         return out
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -253,17 +246,6 @@ class Mask:
                 hint="A mask is written as PNG only, which keeps its values exact.",
             )
         save_image(self.paste().view(np.uint8) * np.uint8(255), path)
-
-    def _picture(self, image: Any) -> ImageArray:
-        picture = load_image(image)
-        if size_of(picture) != self.size_px:
-            width_px, height_px = size_of(picture)
-            raise InputError(
-                f"expected the mask's picture of {self.size_px[0]} x {self.size_px[1]} pixels, "
-                f"got {width_px} x {height_px}",
-                hint="Pass the picture that was segmented, or paste() the mask to this size.",
-            )
-        return picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
