@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,17 +60,19 @@ def lsl_config(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 class Broker:
     """mosquitto with a configuration of its own."""
 
-    def __init__(self, folder: Path, program: str, anonymous: bool) -> None:
+    def __init__(self, folder: Path, program: str, anonymous: bool, more: str = "") -> None:
         self._folder, self._program = folder, program
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
         (folder / "acl").write_text("topic readwrite gaze/#\n")
+        user = "user root\n" if os.geteuid() == 0 else ""
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\n"
             f"allow_anonymous {str(anonymous).lower()}\nacl_file {folder / 'acl'}\n"
-            "persistence false\nlog_dest none\n" + ("user root\n" if os.geteuid() == 0 else "")
+            f"persistence false\nlog_dest none\n{more}"
+            + ("user root\n" if os.geteuid() == 0 else "")
         )
 
     def start(self) -> None:
@@ -101,16 +103,26 @@ class Broker:
 
 
 @pytest.fixture
-def broker(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Broker]:
-    """A running mosquitto; its parameter says whether it lets in clients without a name."""
+def make_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
+    """Starts a mosquitto; takes further lines of its configuration."""
     program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("mosquitto is not installed")
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder, program, getattr(request, "param", True))
-    broker.start()
-    try:
-        yield broker
-    finally:
+    brokers: list[Broker] = []
+
+    def make(anonymous: bool = True, more: str = "") -> Broker:
+        folder = tmp_path / f"broker{len(brokers)}"
+        folder.mkdir()
+        brokers.append(Broker(folder, program, anonymous, more))
+        brokers[-1].start()
+        return brokers[-1]
+
+    yield make
+    for broker in brokers:
         broker.stop()
+
+
+@pytest.fixture
+def broker(make_broker: Callable[..., Broker], request: pytest.FixtureRequest) -> Broker:
+    """A running mosquitto; its parameter says whether it lets in clients without a name."""
+    return make_broker(anonymous=getattr(request, "param", True))

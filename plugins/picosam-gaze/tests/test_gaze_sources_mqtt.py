@@ -7,6 +7,7 @@ import math
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,21 @@ class TestMqtt5(TestMqtt):
     version = "5"
 
 
+class TestMqttOverWebSockets(TestMqtt):
+    @pytest.fixture(autouse=True)
+    def websockets(self, peer: None, make_broker: Callable[..., Any]) -> None:
+        """A second listener of another broker, whose first one the publisher uses."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        more = f"listener {self.port} 127.0.0.1\nprotocol websockets\n"
+        self.broker = make_broker(more=more)
+        self.publish = Publisher(self.broker.port)
+
+    def make(self, **keys: Any) -> GazeSource:
+        return super().make(port=self.port, transport="websockets", **keys)
+
+
 @pytest.fixture
 def publish(broker: Any) -> Iterator[Publisher]:
     publish = Publisher(broker.port)
@@ -177,6 +193,36 @@ def test_a_topic_that_may_not_be_read_is_said(opened: Callable[..., GazeSource])
     assert not source.connected
 
 
+def test_certificates_on_both_sides(make_broker: Callable[..., Any], tmp_path: Path) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("127.0.0.1", "glasses"):
+        issued = authority.issue_cert(name)
+        issued.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    broker = make_broker(
+        more=f"require_certificate true\ncafile {tmp_path / 'ca.pem'}\n"
+        f"certfile {tmp_path / '127.0.0.1.pem'}\nkeyfile {tmp_path / '127.0.0.1.key'}\n"
+    )
+    trusting = {"ca": str(tmp_path / "ca.pem")}
+    known = {"certificate": str(tmp_path / "glasses.pem"), "key": str(tmp_path / "glasses.key")}
+    for keys, problem, welcome in (
+        ({}, "verify failed", False),
+        (trusting, ": ", False),
+        ({**trusting, **known}, "", True),
+    ):
+        table = {"kind": "mqtt", "topic": "gaze/+", "port": broker.port, "tls": True, **keys}
+        source = make_source({**table, "retry_s": 0.05}, Context())
+        source.open()
+        try:
+            poll(lambda: source._linked or source.stats["last_error"], "an end")  # type: ignore[attr-defined]  # noqa: B023
+            assert problem in str(source.stats["last_error"])
+            assert source._linked == welcome  # type: ignore[attr-defined]
+        finally:
+            source.close()
+
+
 def test_a_broker_that_is_not_there_is_no_error(opened: Callable[..., GazeSource]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -217,7 +263,7 @@ def test_a_wrong_key_is_named(keys: dict[str, Any], key: str) -> None:
         make_source({"kind": "mqtt", "topic": "gaze", **keys}, Context(), "source")
 
 
-def test_what_cannot_be_read_is_said_when_it_is_opened(tmp_path: Any) -> None:
+def test_what_cannot_be_read_is_said_when_it_is_opened(tmp_path: Path) -> None:
     table = {"kind": "mqtt", "topic": "gaze", "tls": True, "ca": str(tmp_path / "none.pem")}
     source = make_source(table, Context())
     with pytest.raises(GazeSourceError, match="certificates"):

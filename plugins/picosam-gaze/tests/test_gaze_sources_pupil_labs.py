@@ -213,6 +213,15 @@ def test_closing_does_not_wait_for_a_phone_that_hangs(
     assert "does not end" not in caplog.text
 
 
+def test_a_phone_is_found_by_its_name(phone: EmulatedCompanion) -> None:
+    source = make(phone, host="localhost")
+    source.open()
+    try:
+        establish(phone, source)
+    finally:
+        source.close()
+
+
 def test_a_phone_that_is_not_there_is_no_error() -> None:
     phone = EmulatedCompanion()
     phone.start()

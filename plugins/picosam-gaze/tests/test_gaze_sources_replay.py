@@ -20,7 +20,9 @@ from picosam_gaze.testing.contract import poll
 
 from picosam_sdk.errors import ConfigError
 from picosam_sdk.interfaces import Context
-from picosam_sdk.types import Gaze
+from picosam_sdk.mask import Result
+from picosam_sdk.payload import encode_result
+from picosam_sdk.types import Frame, Gaze
 
 BASE_NS = 1_712_345_678_901_234_567
 HEADER = [
@@ -161,6 +163,42 @@ def test_what_is_no_recording_is_said(tmp_path: Path) -> None:
     (path / "gaze.csv").write_bytes(b"timestamp [ns],gaze x [px],gaze y [px]\n\xff\xfe,1,1\n")
     with pytest.raises(GazeSourceError, match="got"):
         load_gaze(path)
+
+
+def recorded(path: Path, ages_ms: Sequence[float]) -> list[Gaze]:
+    """Messages as our publishers write them, every second frame prompted by the gaze before."""
+    base_ns = time.monotonic_ns() - 10**9
+    gazes, lines = [], []
+    for step, age_ms in enumerate(ages_ms):
+        frame = Frame(None, base_ns + step * 33_000_000, step)
+        ready_ns = frame.timestamp_ns + 12_000_000
+        if step % 2 == 0:
+            gazes.append(Gaze(step / 64, 0.75, ready_ns - int(age_ms * 1e6)))
+        ages_ns = {"frame": 12_000_000, "gaze": ready_ns - gazes[-1].timestamp_ns}
+        result = Result(frame, None, None, ages_ns=ages_ns, gaze=gazes[-1])
+        lines.append(json.dumps(encode_result(result, device="d", session="s", seq=step)))
+    without = Result(frame, None, None)
+    lines.append(json.dumps(encode_result(without, device="d", session="s", seq=99)))
+    lines += ["", "{", "[]", '{"gaze": [1]}', '{"gaze": [0, 0], "ages_ms": {"gaze": 1e400}}']
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return gazes
+
+
+def test_our_own_recording_is_read(tmp_path: Path) -> None:
+    gazes = recorded(tmp_path / "run" / "recording.jsonl", [20, 0, 25.5, 0, 18, 0, 30, 0])
+    recording = load_gaze(tmp_path / "run")
+    samples = recording.samples()
+    assert [gaze.x for gaze in samples] == [gaze.x for gaze in gazes]
+    spacing = np.diff([gaze.timestamp_ns for gaze in samples])
+    assert np.allclose(spacing, np.diff([gaze.timestamp_ns for gaze in gazes]), atol=300_000)
+    unix_ns = time.time_ns() - time.monotonic_ns()
+    assert abs(samples[0].timestamp_ns - gazes[0].timestamp_ns - unix_ns) < 5_000_000
+    assert recording.malformed == 5
+    assert recording.view_px is None
+    source = replay(tmp_path / "run" / "recording.jsonl", pacing="step", step_s=1.0)
+    assert len(source.samples()) == 4
+    source.close()
 
 
 def replay(path: Path, **keys: Any) -> ReplaySource:

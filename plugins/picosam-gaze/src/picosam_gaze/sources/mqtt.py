@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import socket
+import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,8 +131,7 @@ class MqttSource(ThreadedSource):
         if config.username:
             client.username_pw_set(config.username, config.password.reveal("password") or None)
         if config.tls:
-            files = (config.ca, config.certificate, config.key)
-            client.tls_set(*(None if path is None else str(path) for path in files))
+            client.tls_set_context(_tls_context(config))
 
         def on_connect(client: Any, state: Any, flags: Any, reason: Any, _: Any) -> None:
             if reason.is_failure:
@@ -155,6 +155,25 @@ class MqttSource(ThreadedSource):
         client.on_connect, client.on_subscribe = on_connect, on_subscribe
         client.on_message = on_message
         return client
+
+
+def _tls_context(config: MqttConfig) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=config.ca)
+    if config.certificate is not None:
+        context.load_cert_chain(config.certificate, config.key)
+    context.sslsocket_class = _TidySocket
+    return context
+
+
+class _TidySocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho 2 leaves that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except BaseException:
+            self.close()
+            raise
 
 
 def _is_filter(topic: str) -> bool:

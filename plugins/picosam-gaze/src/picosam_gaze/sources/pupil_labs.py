@@ -79,6 +79,7 @@ class PupilLabsSource(ThreadedSource):
         self._echo = RoundTripOffset()
         self._arrival: OneWayOffset | None = None
         self._size_px: tuple[int, int] | None = None
+        self._address = ""
         self._resync: asyncio.Event | None = None
 
     @property
@@ -125,7 +126,8 @@ class PupilLabsSource(ThreadedSource):
 
     async def _follow(self) -> None:
         config = self.config
-        async with self._api.Device(config.host, config.port) as device:
+        self._address = await _address(config.host)
+        async with self._api.Device(self._address, config.port) as device:
             status = await asyncio.wait_for(device.get_status(), config.answer_s)
         sensor = status.direct_gaze_sensor()
         if sensor is None or sensor.url is None:
@@ -170,7 +172,7 @@ class PupilLabsSource(ThreadedSource):
 
     async def _sync(self, echo_port: int) -> bool:
         """Measures the offset of the phone's clock; False if that failed."""
-        estimator = self._time_echo.TimeOffsetEstimator(self.config.host, echo_port)
+        estimator = self._time_echo.TimeOffsetEstimator(self._address, echo_port)
         try:
             estimates = await asyncio.wait_for(
                 estimator.estimate(_ECHOES, time_fn_ms=_monotonic_ms), self.config.answer_s
@@ -230,6 +232,13 @@ class PupilLabsSource(ThreadedSource):
     def _sync_soon(self) -> None:
         if self._resync is not None:
             self._resync.set()
+
+
+async def _address(host: str) -> str:
+    """The host's address, looked up by the system: it knows names such as "neon.local"."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    return str(found[0][4][0])
 
 
 def _monotonic_ms() -> int:

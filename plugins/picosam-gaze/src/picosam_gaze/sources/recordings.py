@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ __all__ = ["GazeRecording", "load_gaze"]
 
 _TIME, _X, _Y = "timestamp [ns]", "gaze x [px]", "gaze y [px]"
 _NO = {"0", "0.0", "false"}
+_ROUNDED_NS = 1_000_000
+"""Ages in messages are rounded to 0.1 ms."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +68,9 @@ def load_gaze(
 
     Args:
         path: a folder with ``gaze.csv`` (and ``world_timestamps.csv``, ``info.json``) as Pupil
-            Cloud and Neon Player export them, or that file; or a ``recording.jsonl`` of ours, or
-            its folder.
+            Cloud and Neon Player export them, or that file; or a ``recording.jsonl`` of ours (or
+            any file of JSON lines from the publisher "jsonl"), or its folder. Gaze in ours was
+            mapped to the camera's view already, and is there once a frame at most.
         view_px: size of the scene camera; if None, that of the glasses that info.json tells of.
         keep_blinks: whether gaze during a blink counts; otherwise the eye is lost meanwhile.
 
@@ -89,7 +92,7 @@ def load_gaze(
     return _recording(_own_rows(file), file, view_px, None)
 
 
-Row = tuple[int, float, float, float, bool]
+Row: TypeAlias = tuple[int, float, float, float, bool]
 """When, x, y, confidence, worn."""
 
 
@@ -191,20 +194,31 @@ def _glasses_px(folder: Path, path: Path) -> tuple[int, int]:
 
 
 def _own_rows(file: Path) -> Iterator[Row | None]:
+    """The gaze of each message; several frames may have been prompted by one and the same."""
+    last: Row | None = None
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             try:
                 message = json.loads(line)
-                if message.get("gaze") is not None:
-                    yield _own_row(message)
-            except (ValueError, TypeError, KeyError, AttributeError):
+                row = None if message.get("gaze") is None else _own_row(message)
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 yield None
+                continue
+            if row is None:
+                continue
+            again = last is not None and row[1:] == last[1:] and row[0] - last[0] < _ROUNDED_NS
+            last = row
+            if not again:
+                yield row
 
 
 def _own_row(message: dict[str, Any]) -> Row:
-    """The gaze of a message: when its frame was exposed, less how old the gaze was then."""
+    """When the frame was exposed, plus the time to the result, less the age of the gaze then."""
     x, y = (float(value) for value in message["gaze"])
-    age_ms = float(message["ages_ms"].get("gaze", 0.0))
-    time_ns = int(message["timestamp_ns"]) - int(age_ms * 1e6)
+    ages_ms = message["ages_ms"]
+    since_ms = float(ages_ms.get("frame", 0.0)) - float(ages_ms["gaze"])
+    time_ns = int(message["timestamp_ns"]) + int(since_ms * 1e6)
+    if not 0 <= time_ns < 2**63:
+        raise ValueError("out of range")
     x, y = place(x, y)
     return time_ns, x, y, 1.0, True
