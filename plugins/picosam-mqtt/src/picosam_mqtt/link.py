@@ -58,7 +58,7 @@ class Request:
         if self.done.set_running_or_notify_cancel():
             self.done.set_result(None)
 
-    def fail(self, problem: Problem, permanent: bool = False) -> None:
+    def fail(self, problem: Problem, *, refused: bool = False, permanent: bool = False) -> None:
         """Tells who waits that it was not delivered."""
         if self.done.set_running_or_notify_cancel():
             self.done.set_exception(
@@ -66,6 +66,7 @@ class Request:
                     f"expected the broker to take a message on {self.topic}, got "
                     f"{problem.reason}: {problem.text}",
                     reason=problem.reason,
+                    refused=refused,
                     permanent=permanent,
                     hint=problem.hint,
                 )
@@ -162,14 +163,14 @@ class Link:
         size = len(request.topic.encode()) + len(request.payload) + _HEADER_BYTES
         if size > self._packet_maximum:
             text = f"the broker takes packets of {self._packet_maximum} bytes, got {size}."
-            request.fail(Problem(Reason.INVALID, text), permanent=True)
+            request.fail(Problem(Reason.INVALID, text), refused=True, permanent=True)
             return
         try:
             if not request.topic:
                 raise ValueError("the topic is empty")
             info = self._client.publish(request.topic, request.payload, request.qos, request.retain)
         except ValueError as error:  # a wildcard in the topic, or too long a payload
-            request.fail(Problem(Reason.INVALID, f"{error}."), permanent=True)
+            request.fail(Problem(Reason.INVALID, f"{error}."), refused=True, permanent=True)
             return
         if info.rc != paho.MQTT_ERR_SUCCESS:
             request.fail(self._problem or Problem(Reason.CLOSED, "the connection is gone."))
@@ -345,7 +346,7 @@ class Link:
             return
         if code.is_failure:
             problem = of_code(code.value, str(code), "refused the message")
-            request.fail(problem, permanent=problem.reason in _PERMANENT)
+            request.fail(problem, refused=True, permanent=problem.reason in _PERMANENT)
         else:
             request.succeed()
 

@@ -81,14 +81,22 @@ class DeliveryError(PublishError):
 
     Args:
         reason: what went wrong.
+        refused: whether the broker said no to this message, and the connection goes on.
         permanent: whether the same message would be refused again, whatever happens.
     """
 
     def __init__(
-        self, message: str, *, reason: Reason, permanent: bool = False, hint: str = ""
+        self,
+        message: str,
+        *,
+        reason: Reason,
+        refused: bool = False,
+        permanent: bool = False,
+        hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+        self.refused = refused
         self.permanent = permanent
 
 

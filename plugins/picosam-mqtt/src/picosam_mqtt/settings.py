@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import ssl
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from picosam_sdk.config import Secret, check
 from picosam_sdk.errors import ConfigError
 
-__all__ = ["ConnectionConfig", "Message", "TlsConfig", "Will"]
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["ConnectionConfig", "Message", "SpoolConfig", "TlsConfig", "Will"]
 
 
 @contextlib.contextmanager
@@ -52,6 +55,8 @@ class TlsConfig:
         Raises:
             ConfigError: a file cannot be read or is not what it should be.
         """
+        import ssl
+
         with _readable("tls.ca_file", "certificates in PEM", self.ca_file):
             context = ssl.create_default_context(cafile=self.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -129,6 +134,38 @@ class ConnectionConfig:
         if self.transport == "websockets":
             return f"ws{secure}://{host}:{self.usual_port}{self.path}"
         return f"mqtt{secure}://{host}:{self.usual_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolConfig:
+    """``spool = { ... }``: what may wait on disk while there is no connection.
+
+    Args:
+        path: the file; None for one of the device and broker in ``$STATE_DIRECTORY`` (set by
+            systemd) or ``$XDG_STATE_HOME/picosam``.
+        max_count, max_bytes, max_age_s: beyond any of them the oldest messages are dropped, and
+            counted.
+    """
+
+    path: Path | None = None
+    max_count: int = 50_000
+    max_bytes: int = 64_000_000
+    max_age_s: float = 7 * 86_400.0
+
+    def __post_init__(self) -> None:
+        check(self.max_count >= 1, "max_count", "a number of messages above 0", self.max_count)
+        check(self.max_bytes >= 10_000, "max_bytes", "at least 10000 bytes", self.max_bytes)
+        check(self.max_age_s > 0, "max_age_s", "seconds above 0", self.max_age_s)
+
+    def usual_path(self, name: str) -> Path:
+        """The path, or the usual one of a name such as "desk-localhost-1883"."""
+        if self.path is not None:
+            return self.path.expanduser()
+        folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        if folder:
+            return Path(folder) / f"mqtt-{name}.sqlite"
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return Path(state).expanduser() / "picosam" / f"mqtt-{name}.sqlite"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from picosam_sdk.config import check
+from picosam_mqtt.settings import SpoolConfig
 from picosam_sdk.errors import PublishError
 
 __all__ = ["Entry", "Spool", "SpoolConfig"]
@@ -48,38 +48,6 @@ _CLOCK_SET_NS = 1_577_836_800 * 10**9  # 2020: a clock before was never set
 _ACK_EVERY = 256
 _BUSY_S = 0.5
 _MAX_ID = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolConfig:
-    """``spool = { ... }``: what may wait on disk while there is no connection.
-
-    Args:
-        path: the file; None for one of the device and broker in ``$STATE_DIRECTORY`` (set by
-            systemd) or ``$XDG_STATE_HOME/picosam``.
-        max_count, max_bytes, max_age_s: beyond any of them the oldest messages are dropped, and
-            counted.
-    """
-
-    path: Path | None = None
-    max_count: int = 50_000
-    max_bytes: int = 64_000_000
-    max_age_s: float = 7 * 86_400.0
-
-    def __post_init__(self) -> None:
-        check(self.max_count >= 1, "max_count", "a number of messages above 0", self.max_count)
-        check(self.max_bytes >= 10_000, "max_bytes", "at least 10000 bytes", self.max_bytes)
-        check(self.max_age_s > 0, "max_age_s", "seconds above 0", self.max_age_s)
-
-    def usual_path(self, name: str) -> Path:
-        """The path, or the usual one of a name such as "desk-localhost-1883"."""
-        if self.path is not None:
-            return self.path.expanduser()
-        folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-        if folder:
-            return Path(folder) / f"mqtt-{name}.sqlite"
-        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-        return Path(state).expanduser() / "picosam" / f"mqtt-{name}.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +88,7 @@ class Spool:
         self._lock = threading.RLock()
         self._acked: list[int] = []
         self._counts = dict.fromkeys(("stored", "delivered", "dropped", "expired", "corrupt"), 0)
-        self._count = self._bytes = 0
+        self._count = self._bytes = self._last_id = 0
         self._db: sqlite3.Connection | None = None
         self._open()
 
@@ -155,7 +123,8 @@ class Spool:
             self._count += 1
             self._bytes += len(payload)
             self._counts["stored"] += 1
-            return int(cursor.lastrowid or 0)
+            self._last_id = int(cursor.lastrowid or 0)
+            return self._last_id
 
         return self._transact(work)
 
@@ -287,6 +256,8 @@ class Spool:
         tables = int(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
         if not (owner or version or tables):
             db.executescript(_CREATE)
+            # After a corrupt file: what is under way from that must not be taken for new ones.
+            db.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (self._last_id,))
         elif (owner, version) != (_APPLICATION, SCHEMA):
             what = f"version {version}" if owner == _APPLICATION else "another program's file"
             raise PublishError(
