@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'plugins/picosam-mqtt[demo]'
+PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'plugins/picosam-mqtt[demo]' -e plugins/picosam-web
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format clean imx500-tools imx500-test

@@ -1,0 +1,1 @@
+"""A local page for picosam_sdk."""

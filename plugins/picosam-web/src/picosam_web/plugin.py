@@ -1,0 +1,3 @@
+"""What this package offers to picosam_sdk."""
+
+from __future__ import annotations
