@@ -71,8 +71,7 @@ class Broker:
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\n"
             f"allow_anonymous {str(anonymous).lower()}\nacl_file {folder / 'acl'}\n"
-            f"persistence false\nlog_dest none\n{more}"
-            + ("user root\n" if os.geteuid() == 0 else "")
+            f"persistence false\nlog_dest none\n{user}{more}"
         )
 
     def start(self) -> None:

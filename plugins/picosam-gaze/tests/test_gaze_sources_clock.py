@@ -155,6 +155,19 @@ def test_the_oldest_gives_way() -> None:
     assert inbox.stats["dropped"] == 2
 
 
+def test_repeated_late_and_refused_samples_are_no_sign_of_life() -> None:
+    now_ns = 10**12
+    inbox = Inbox(3, clock=lambda: now_ns)
+    assert inbox.age_s is None
+    inbox.put(gaze(now_ns))
+    inbox.drain()
+    for stamp_ns in (now_ns, now_ns - S, now_ns + HOUR):
+        now_ns += S
+        inbox.put(gaze(stamp_ns))
+    assert inbox.age_s == 3
+    assert inbox.drain() == []
+
+
 def test_a_sample_from_the_future_is_refused_and_one_slightly_ahead_is_now() -> None:
     inbox = Inbox(3, clock=lambda: 10**12)
     assert not inbox.put(gaze(10**12 + HOUR))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import picosam_gaze.source as source_module
@@ -20,6 +23,8 @@ from picosam_gaze.source import (
     source_kinds,
 )
 from picosam_gaze.sources.inbox import COUNTS
+from picosam_gaze.sources.udp import UdpSource
+from picosam_gaze.testing.contract import poll
 
 from picosam_sdk.errors import ConfigError, MissingExtraError, PluginError
 from picosam_sdk.interfaces import Context, Part
@@ -154,3 +159,31 @@ def test_making_a_source_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_every_table_of_the_guide_is_right() -> None:
+    guide = Path(__file__).parents[1] / "docs-sources.md"
+    blocks = re.findall(r"```toml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    tables = [tomllib.loads(block) for block in blocks]
+    sources = [table["source"] for table in tables if "source" in table]
+    sources += [table["roi"][0]["source"] for table in tables if "roi" in table]
+    for source in sources:
+        make_source(source, Context()).close()
+    assert {source["kind"] for source in sources} == set(TABLES) - {"pointer"}
+
+
+def test_the_example_sender_of_the_guide_is_heard() -> None:
+    guide = Path(__file__).parents[1] / "docs-sources.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    sender = next(block for block in blocks if "sendto" in block)
+    source = make_source({"kind": "udp", "port": 0, "clock": "sender"}, Context())
+    assert isinstance(source, UdpSource)
+    source.open()
+    try:
+        values: dict[str, Any] = {}
+        exec(sender.replace("5005", str(source.port)), values)
+        values["out"].close()
+        (gaze,) = poll(source.samples, "the sample")
+        assert (gaze.x, gaze.y) == (0.5, 0.5)
+    finally:
+        source.close()

@@ -71,7 +71,6 @@ class Inbox:
         if gaze.timestamp_ns > arrived_ns:
             gaze = replace(gaze, timestamp_ns=arrived_ns)
         with self._lock:
-            self._arrived_ns = arrived_ns
             self._counts["received"] += 1
             place = (self._epoch, gaze.timestamp_ns if key is None else key)
             if place in self._keys or place == self._read:
@@ -83,6 +82,7 @@ class Inbox:
                 if len(self._waiting) >= self._capacity:
                     self._keys.discard(self._waiting.popleft()[0])
                     self._counts["dropped"] += 1
+                self._arrived_ns = arrived_ns
                 self._waiting.append((place, gaze))
                 self._keys.add(place)
         return True
@@ -114,7 +114,7 @@ class Inbox:
 
     @property
     def age_s(self) -> float | None:
-        """Seconds since the last sample came; None before the first."""
+        """Seconds since the last sample came that was of use; None before the first."""
         with self._lock:
             arrived_ns = self._arrived_ns
         return None if arrived_ns is None else max(0, self._clock() - arrived_ns) / 1e9
