@@ -186,7 +186,6 @@ class Outbox:
         try:
             sent = self._publisher.publish(released)
         except Exception as error:  # a plugin's own code: whatever it raises, we go on
-            forget_frames(error)
             self._failed(error)
             return False
         self.stats.time("publish", (time.perf_counter_ns() - began_ns) / 1e6)
@@ -229,6 +228,7 @@ class Outbox:
         self.stats.state = "ready"
 
     def _failed(self, error: Exception) -> None:
+        forget_frames(error)
         self.stats.error(error)
         if self.stats.state != "retrying":  # said once, until it works again
             self.stats.state = "retrying"
@@ -249,6 +249,7 @@ class Outbox:
         try:
             self._publisher.close()
         except Exception as error:
+            forget_frames(error)
             self.stats.error(error)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from traceback import format_tb
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from picosam_sdk.settings import EgressRule
 from picosam_sdk.types import Frame, ImageArray, Roi, size_of
 
 __all__ = ["Gate", "check_needs", "forget_frames", "image_grant"]
+
+_log = logging.getLogger(__name__)
 
 
 def image_grant(rule: EgressRule) -> str:
@@ -55,9 +59,14 @@ def forget_frames(error: BaseException) -> None:
     """Takes the traceback from an error that came out of a plugin, before anything else is done.
 
     A plugin that keeps what it raised would find there the frames that the error went through,
-    and in their local variables what was not meant for it.
+    and in their local variables what was not meant for it. For its author, the traceback is
+    logged as text at the level DEBUG.
     """
-    BaseException.with_traceback(error, None)  # a subclass may have overridden its own
+    # Not by the error's own methods, which its class may have overridden.
+    trace = vars(BaseException)["__traceback__"].__get__(error)
+    BaseException.with_traceback(error, None)
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%s came from:\n%s", type(error).__name__, "".join(format_tb(trace)))
 
 
 class Gate:

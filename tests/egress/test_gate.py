@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from picosam_sdk import ConfigError, EgressError, Frame, Gaze, Mask, Publisher, Result, Roi
 from picosam_sdk.config import from_mapping
-from picosam_sdk.egress import Gate, check_needs
+from picosam_sdk.egress import Gate, check_needs, forget_frames
 from picosam_sdk.settings import EgressRule, Grant
 from tests.egress.scenes import GAZE, ROI, disc, noise, reachable, result
 
@@ -256,3 +257,19 @@ def test_needs_that_are_not_granted_are_refused_by_the_key() -> None:
 def test_a_rule_that_makes_no_sense_is_refused(table: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigError, match=f"egress.{key}"):
         from_mapping(table, EgressRule, "egress.")
+
+
+def test_where_an_error_came_from_is_logged_as_text(caplog: pytest.LogCaptureFixture) -> None:
+    def publish() -> None:
+        raise ValueError("no broker")
+
+    for level, lines in ((logging.INFO, 0), (logging.DEBUG, 1)):
+        caplog.clear()
+        with caplog.at_level(level):
+            with pytest.raises(ValueError, match="broker") as got:
+                publish()
+            forget_frames(got.value)
+        assert got.value.__traceback__ is None
+        assert len(caplog.records) == lines
+    assert "in publish" in caplog.text
+    assert caplog.records[0].exc_info is None
