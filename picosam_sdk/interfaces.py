@@ -102,6 +102,7 @@ class SensorBackend(Backend):
         Its mask is None where there was no prompt.
 
         Raises:
+            EOFError: there are no more, since it is a recording.
             BackendTimeoutError: none came in time, or the sensor could not be revived.
             RoiRejectedError: a ROI that waited was not taken.
             BackendError: the backend is closed.

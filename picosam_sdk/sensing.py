@@ -43,4 +43,8 @@ def results(
     """
     for roi in itertools.repeat(rois) if isinstance(rois, Roi) else rois:
         backend.aim(roi if roi is not None and roi.overlaps_view() else None)
-        yield backend.read(timeout_s)
+        try:
+            result = backend.read(timeout_s)
+        except EOFError:  # a recording is at its end
+            return
+        yield result

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from picosam_sdk.cameras.pacing import Pacer
 from picosam_sdk.config import check
 from picosam_sdk.errors import CameraError, InputError
 from picosam_sdk.images import load_image
 from picosam_sdk.interfaces import Camera, Context
+from picosam_sdk.pacing import Pacer
 from picosam_sdk.samples import sample_photos
 from picosam_sdk.types import Frame, ImageArray
 

@@ -92,7 +92,8 @@ class RtspCamera(Camera):
     def read(self, timeout_s: float) -> Frame | None:
         if self._reader is None:
             raise CameraError("expected an open camera, got a closed one", hint="Call open().")
-        return self._reader.read(timeout_s)
+        # FFmpeg's own limit is for each packet, and some formats need several for a frame.
+        return self._reader.read(min(timeout_s, self.config.timeout_s))
 
     def close(self) -> None:
         if self._reader is not None:

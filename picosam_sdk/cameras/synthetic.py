@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from picosam_sdk.cameras.pacing import Pacer
 from picosam_sdk.config import check
 from picosam_sdk.errors import CameraError
 from picosam_sdk.interfaces import Camera, Context
+from picosam_sdk.pacing import Pacer
 from picosam_sdk.types import Frame, ImageArray, Roi
 
 __all__ = ["Scene", "SyntheticCamera", "SyntheticConfig"]

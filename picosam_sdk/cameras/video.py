@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from picosam_sdk.cameras.capture import check_frame, open_capture, rgb
-from picosam_sdk.cameras.pacing import Pacer
 from picosam_sdk.errors import CameraError
 from picosam_sdk.interfaces import Camera, Context
+from picosam_sdk.pacing import Pacer
 from picosam_sdk.types import Frame, ImageArray
 
 __all__ = ["VideoCamera", "VideoConfig"]

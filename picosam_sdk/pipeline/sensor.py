@@ -93,6 +93,8 @@ class SensorEye(Eye):
             if not waited or now_s - self._heard_s > _SILENCE_S:
                 self._recover(error)
             return None
+        except EOFError as error:  # a recording is at its end
+            raise Ended from error
         except Exception as error:  # of a plugin's sensor: whatever it raises
             self._recover(error)
             return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from picosam_sdk.errors import PublishError
 from picosam_sdk.interfaces import Context, Publisher
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
+from picosam_sdk.publishers.files import append_lines
 
 __all__ = ["JsonlConfig", "JsonlPublisher", "PrintConfig", "PrintPublisher"]
 
@@ -93,10 +93,8 @@ class JsonlPublisher(Publisher):
         self.close()
         path: Path = self.config.path
         try:
-            number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._file = os.fdopen(number, "a", encoding="utf-8", newline="\n")
+            self._file = append_lines(path)
             self._size = path.stat().st_size
-            self._end_torn_line()
         except OSError as error:
             raise PublishError(
                 f"expected to append to {path}, got: {error.strerror}",
@@ -119,19 +117,6 @@ class JsonlPublisher(Publisher):
         if self._file is not None:
             file, self._file = self._file, None
             file.close()
-
-    def _end_torn_line(self) -> None:
-        """Begins a new line where the one before was cut off, as by a loss of power."""
-        path: Path = self.config.path
-        if self._file is None or self._size == 0:
-            return
-        with path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            torn = file.read(1) != b"\n"
-        if torn:
-            self._file.write("\n")
-            self._file.flush()
-            self._size += 1
 
     def _rotate(self) -> None:
         path: Path = self.config.path

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import re
 import socket
 import struct
@@ -19,7 +20,7 @@ import numpy as np
 
 __all__ = ["HttpJpegServer", "RtspServer", "shade"]
 
-FPS = 50
+FPS = 200  # a reader looks at many frames before it says that a stream is open
 SIZE_PX = (64, 48)
 
 
@@ -29,7 +30,12 @@ def shade(number: int) -> int:
 
 
 def _jpeg(number: int) -> bytes:
-    image = np.full((SIZE_PX[1], SIZE_PX[0], 3), shade(number), np.uint8)
+    return _gray_jpeg(shade(number))
+
+
+@functools.cache
+def _gray_jpeg(value: int) -> bytes:
+    image = np.full((SIZE_PX[1], SIZE_PX[0], 3), value, np.uint8)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
