@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from picosam_gaze.sources.replay import ReplaySource
 from picosam_gaze.testing import GazeSourceContract
 from picosam_gaze.testing.contract import poll
 
-from picosam_sdk.errors import ConfigError
+from picosam_sdk.errors import ConfigError, InputError
 from picosam_sdk.interfaces import Context
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
+from picosam_sdk.recording import FORMAT, LINES, META, VERSION, line_of
 from picosam_sdk.types import Frame, Gaze
 
 BASE_NS = 1_712_345_678_901_234_567
@@ -186,8 +188,37 @@ def recorded(path: Path, ages_ms: Sequence[float]) -> list[Gaze]:
 
 
 def test_our_own_recording_is_read(tmp_path: Path) -> None:
-    gazes = recorded(tmp_path / "run" / "recording.jsonl", [20, 0, 25.5, 0, 18, 0, 30, 0])
-    recording = load_gaze(tmp_path / "run")
+    """Gaze older than the first frame is there, but not replayed: the camera starts with that."""
+    began_ns = 10**12
+    lines, gazes = [], []
+    for step in range(6):
+        frame = Frame(None, began_ns + step * 33_000_000, step)
+        if step % 2 == 0:
+            gaze_ns = frame.timestamp_ns - 20_000_000
+            gazes.append(Gaze(step / 64, 0.75, gaze_ns, confidence=0.75, worn=step != 4))
+        result = Result(frame, None, None, ages_ns={"frame": 10**7}, gaze=gazes[-1])
+        message = encode_result(result, device="d", session="s", seq=step)
+        lines.append(json.dumps(line_of(result, message, began_ns=began_ns)))
+    (tmp_path / META).write_text(json.dumps({"format": FORMAT, "v": VERSION}))
+    (tmp_path / LINES).write_text("\n".join([*lines, "{"]) + "\n")
+    recording = load_gaze(tmp_path)
+    samples = recording.samples()
+    assert samples == [replace(g, timestamp_ns=g.timestamp_ns - began_ns) for g in gazes]
+    assert recording.malformed == 1
+    assert recording.start_ns == 0
+    source = replay(tmp_path, pacing="step", step_s=1.0)
+    assert [gaze.x for gaze in source.samples()] == [gaze.x for gaze in gazes[1:]]
+    assert source.in_view
+    assert source.clock_ns == source.now_ns
+    source.close()
+    (tmp_path / META).write_text(json.dumps({"format": FORMAT, "v": 99}))
+    with pytest.raises(InputError, match="99"):
+        load_gaze(tmp_path)
+
+
+def test_messages_of_our_publishers_are_read(tmp_path: Path) -> None:
+    gazes = recorded(tmp_path / "run" / "results.jsonl", [20, 0, 25.5, 0, 18, 0, 30, 0])
+    recording = load_gaze(tmp_path / "run" / "results.jsonl")
     samples = recording.samples()
     assert [gaze.x for gaze in samples] == [gaze.x for gaze in gazes]
     spacing = np.diff([gaze.timestamp_ns for gaze in samples])
@@ -196,7 +227,7 @@ def test_our_own_recording_is_read(tmp_path: Path) -> None:
     assert abs(samples[0].timestamp_ns - gazes[0].timestamp_ns - unix_ns) < 5_000_000
     assert recording.malformed == 5
     assert recording.view_px is None
-    source = replay(tmp_path / "run" / "recording.jsonl", pacing="step", step_s=1.0)
+    source = replay(tmp_path / "run" / "results.jsonl", pacing="step", step_s=1.0)
     assert len(source.samples()) == 4
     source.close()
 
@@ -264,6 +295,8 @@ def test_real_time_passes_at_the_speed_asked_for(tmp_path: Path) -> None:
     poll(lambda: samples.extend(source.samples()) or source.ended, "the end")
     times = np.array([gaze.timestamp_ns for gaze in samples])
     assert len(samples) == 10
+    assert not source.in_view
+    assert source.clock_ns is None
     assert set(np.diff(times)) == {10_000_000}
     assert abs(times[0] - opened_ns) < 100_000_000
     assert time.monotonic_ns() >= times[-1]
@@ -305,6 +338,7 @@ def test_a_missing_recording_is_an_error_when_it_is_opened(tmp_path: Path) -> No
     source = make_source({"kind": "replay", "path": str(tmp_path / "none")}, Context())
     assert source.samples() == []
     assert source.view_px is None
+    assert not source.in_view
     with pytest.raises(GazeSourceError, match="none"):
         source.open()
     source.close()

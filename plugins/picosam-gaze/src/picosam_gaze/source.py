@@ -118,6 +118,18 @@ class GazeSource(Part):
         size: tuple[int, int] | None = self.config.view_px
         return size
 
+    @property
+    def in_view(self) -> bool:
+        """Whether the gaze lies in the very view that is segmented, so that nothing is to be
+        mapped; of glasses, it lies in that of their scene camera.
+        """
+        return False
+
+    @property
+    def clock_ns(self) -> int | None:
+        """What time it is for the samples, of a source that does not keep to the host's clock."""
+        return None
+
 
 def source_kinds() -> list[str]:
     """The names of all sources, sorted."""

@@ -47,6 +47,10 @@ class PointerSource(GazeSource):
         return age_s is not None and 0 <= age_s <= self.config.timeout_s
 
     @property
+    def in_view(self) -> bool:
+        return True
+
+    @property
     def stats(self) -> Mapping[str, Any]:
         counts = dict.fromkeys(COUNTS, 0)
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 
 from picosam_gaze.source import GazeSourceError
 from picosam_gaze.sources.place import INVISIBLE_PX, NEON_PX, place
+from picosam_sdk.recording import LINES, META, Recording
 from picosam_sdk.types import Gaze
 
-__all__ = ["GazeRecording", "load_gaze"]
+__all__ = ["GazeRecording", "load_gaze", "recording_file"]
 
 _TIME, _X, _Y = "timestamp [ns]", "gaze x [px]", "gaze y [px]"
 _NO = {"0", "0.0", "false"}
@@ -68,28 +70,41 @@ def load_gaze(
 
     Args:
         path: a folder with ``gaze.csv`` (and ``world_timestamps.csv``, ``info.json``) as Pupil
-            Cloud and Neon Player export them, or that file; or a ``recording.jsonl`` of ours (or
-            any file of JSON lines from the publisher "jsonl"), or its folder. Gaze in ours was
-            mapped to the camera's view already, and is there once a frame at most.
+            Cloud and Neon Player export them, or that file; or the folder of a recording of ours;
+            or a file of JSON lines from the publisher "jsonl". Gaze in the latter two was mapped
+            to the camera's view already, and is there once a frame at most.
         view_px: size of the scene camera; if None, that of the glasses that info.json tells of.
         keep_blinks: whether gaze during a blink counts; otherwise the eye is lost meanwhile.
 
     Raises:
         GazeSourceError: there is no such recording, it holds no gaze, or the size is not known.
+        InputError: a recording of ours is damaged, or of a newer version.
     """
     folder = path if path.is_dir() else path.parent
-    names = [path.name] if not path.is_dir() else ["gaze.csv", "recording.jsonl"]
-    file = next((folder / name for name in names if (folder / name).is_file()), None)
+    file = recording_file(path)
     if file is None:
         raise GazeSourceError(
-            f"expected a recording with gaze.csv or recording.jsonl at {path}, found none",
+            f"expected a recording with gaze.csv or {LINES} at {path}, found none",
             hint="Give the folder of one recording, as exported.",
         )
     if file.suffix == ".csv":
         size_px = view_px or _glasses_px(folder, path)
         rows = _csv_rows(file, size_px, keep_blinks)
         return _recording(rows, file, size_px, _first_frame_ns(folder))
-    return _recording(_own_rows(file), file, view_px, None)
+    if file.name == LINES and (folder / META).is_file():
+        recording = Recording(folder)
+        start_ns = recording.entries[0].t_ns if recording.entries else None
+        return _recording(_recorded_rows(recording), file, view_px, start_ns)
+    return _recording(_message_rows(file), file, view_px, None)
+
+
+def recording_file(path: Path) -> Path | None:
+    """The file that holds the gaze of a recording, or None if there is none.
+
+    In one that does not end in ".csv", gaze lies in the segmented camera's view.
+    """
+    files = [path] if not path.is_dir() else [path / "gaze.csv", path / LINES]
+    return next((file for file in files if file.is_file()), None)
 
 
 Row: TypeAlias = tuple[int, float, float, float, bool]
@@ -193,14 +208,24 @@ def _glasses_px(folder: Path, path: Path) -> tuple[int, int]:
     )
 
 
-def _own_rows(file: Path) -> Iterator[Row | None]:
+def _recorded_rows(recording: Recording) -> Iterator[Row | None]:
+    """The gaze of each result; one that prompted several frames has the same time in all."""
+    yield from itertools.repeat(None, recording.damaged)
+    for entry in recording.entries:
+        if entry.gaze is not None:
+            gaze = entry.gaze
+            x, y = place(gaze.x, gaze.y)
+            yield entry.t_ns + gaze.timestamp_ns, x, y, gaze.confidence, gaze.worn
+
+
+def _message_rows(file: Path) -> Iterator[Row | None]:
     """The gaze of each message; several frames may have been prompted by one and the same."""
     last: Row | None = None
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             try:
                 message = json.loads(line)
-                row = None if message.get("gaze") is None else _own_row(message)
+                row = None if message.get("gaze") is None else _message_row(message)
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 yield None
                 continue
@@ -212,7 +237,7 @@ def _own_rows(file: Path) -> Iterator[Row | None]:
                 yield row
 
 
-def _own_row(message: dict[str, Any]) -> Row:
+def _message_row(message: dict[str, Any]) -> Row:
     """When the frame was exposed, plus the time to the result, less the age of the gaze then."""
     x, y = (float(value) for value in message["gaze"])
     ages_ms = message["ages_ms"]

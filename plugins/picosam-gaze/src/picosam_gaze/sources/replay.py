@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from picosam_gaze.source import GazeSource, SourceConfig
 from picosam_gaze.sources.inbox import COUNTS
-from picosam_gaze.sources.recordings import GazeRecording, load_gaze
+from picosam_gaze.sources.recordings import GazeRecording, load_gaze, recording_file
 from picosam_sdk.config import check
 from picosam_sdk.interfaces import Context
 from picosam_sdk.types import Gaze
@@ -82,6 +82,16 @@ class ReplaySource(GazeSource):
     def view_px(self) -> tuple[int, int] | None:
         recording = self._recording
         return super().view_px if recording is None else recording.view_px
+
+    @property
+    def in_view(self) -> bool:
+        """Gaze in recordings of ours was mapped before it was recorded."""
+        file = recording_file(self.config.path)
+        return file is not None and file.suffix != ".csv"
+
+    @property
+    def clock_ns(self) -> int | None:
+        return self.now_ns if self.config.pacing == "step" else None
 
     @property
     def now_ns(self) -> int:
