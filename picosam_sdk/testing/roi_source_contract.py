@@ -77,11 +77,13 @@ class RoiSourceContract(PartContract):
         first = self._fed(opened)
         opened.close()
         opened.open()
-        again = opened.latest(time.monotonic_ns())
-        if self.stale_s is None:
-            assert _prompt(again) == first, "it begins anew"
-        else:
+        again = _prompt(opened.latest(time.monotonic_ns()))
+        if self.stale_s is not None:
             assert again is None
+            return
+        assert again is not None
+        place = (again.roi, again.point, again.region)
+        assert place == (first.roi, first.point, first.region), "it begins anew"
 
     def test_never_blocks(self, opened: RoiSource) -> None:
         began = time.monotonic()
