@@ -191,8 +191,8 @@ def _backend_options(backend: type[Backend], config: AppConfig, folder: Path) ->
     """
     hints, options = _hints(backend), config.segmenter.options
     if issubclass(backend, SensorBackend) and "frames" in hints and "frames" not in options:
-        granted = {grant for table in (*config.publish, *config.roi)
-                   for grant in table.egress.grants}  # fmt: skip
+        rules = [table.egress for table in config.publish] + [table.egress for table in config.roi]
+        granted = {grant for rule in rules for grant in rule.grants}
         options = {**options, "frames": bool(granted - {"gaze"})}
     written = {key: value for key, value in options.items() if isinstance(value, _TOML)}
     given = {key: value for key, value in options.items() if key not in written}

@@ -19,7 +19,7 @@ import numpy as np
 from picosam_sdk.mask import Mask
 from picosam_sdk.types import Roi
 
-__all__ = ["SIDES", "best", "bbox_roi", "holds", "quality"]
+__all__ = ["SIDES", "best", "bbox_roi", "cut", "holds", "quality"]
 
 SIDES = (0.03, 0.05, 0.08, 0.13, 0.2, 0.32, 0.5, 0.75, 1.0)
 """Sides of the ladder's squares, as shares of the view's shorter side."""
@@ -56,7 +56,7 @@ def quality(rung: Mask, mask: Mask) -> float:
     """
     stability = bbox_roi(rung).iou(bbox_roi(mask))
     side = max(rung.roi.width, rung.roi.height)
-    return mask.score**2 * stability * (1 - _cut(rung)) ** 0.25 * side**0.125
+    return mask.score**2 * stability * (1 - cut(rung)) ** 0.25 * side**0.125
 
 
 def holds(mask: Mask, x: float, y: float) -> bool:
@@ -82,7 +82,7 @@ def bbox_roi(mask: Mask) -> Roi:
     )
 
 
-def _cut(mask: Mask) -> float:
+def cut(mask: Mask) -> float:
     """The largest share of a side of the crop that the mask covers, 0 to 1."""
     bits, roi = mask.logits > mask.threshold, mask.roi
     sides = (bits[0], bits[-1], bits[:, 0], bits[:, -1])

@@ -88,8 +88,9 @@ class Pipeline:
         now_ns = time.monotonic_ns()
         if self._due_ns > now_ns and self._stop.wait((self._due_ns - now_ns) / 1e9):
             raise Ended
-        # A frame that came late does not make the next ones hurry.
-        self._due_ns = max(self._due_ns, now_ns - self._period_ns) + self._period_ns
+        # On a grid of time; a frame that came much too late does not make the next ones hurry.
+        on_time = now_ns - self._due_ns < self._period_ns
+        self._due_ns = (self._due_ns if on_time else now_ns) + self._period_ns
 
     def _hand_over(self, look: Look) -> None:
         result = self._result(look)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from picosam_sdk.geometry import point_rois
 from picosam_sdk.mask import Mask
-from picosam_sdk.points import bbox_roi, holds, quality
+from picosam_sdk.points import bbox_roi, cut, holds, quality
 from picosam_sdk.types import Roi
 
 __all__ = ["SensorLadder"]
@@ -24,7 +24,10 @@ GOOD = 0.5
 MISSES = 3
 """So many masks in a row that do not hold the point, and the climb begins again."""
 
-SAME = 0.7
+CUT = 0.2
+"""It is aimed anew, too, if the mask covers more than this share of a side of its crop."""
+
+SAME = 0.8
 """The box is aimed at anew when its IoU with the object's box falls below this."""
 
 
@@ -124,6 +127,6 @@ class SensorLadder:
             return None
         self._misses = 0
         box = bbox_roi(mask)
-        if self._roi is None or box.iou(self._roi) < SAME:
+        if self._roi is None or box.iou(self._roi) < SAME or cut(mask) > CUT:
             self._roi = box
         return mask
