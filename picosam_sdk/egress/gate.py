@@ -133,7 +133,7 @@ class Gate:
         audited = self._audit is None or not self._audit.failed
         with_gaze = audited and "gaze" in rule.grants
         mask = self._own(result.mask)
-        too_small = mask is not None and _area(mask) < rule.min_area
+        too_small = mask is not None and rule.min_area > 0 and _area(mask) < rule.min_area
         if too_small:
             self._withhold("mask_min_area")
             mask = None

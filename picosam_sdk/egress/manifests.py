@@ -144,7 +144,10 @@ def _categories(rule: EgressRule) -> list[dict[str, Any]]:
     roi = "" if rule.coarsen else ", and the ROI"
     found = [
         _category("object_mask", f"{mask}{roi}"),
-        _category("measurements", "score, times, ages and durations, name of the region"),
+        _category(
+            "measurements",
+            "score, times, ages and durations, name of the region, states and counts of the parts",
+        ),
     ]
     pictures = image_grant(rule)
     if pictures:
@@ -168,7 +171,7 @@ def _methods(rule: EgressRule) -> list[str]:
     if rule.min_area:
         methods.append(f"masks under {rule.min_area:.4g} of the view withheld")
     if rule.privacy_masks:
-        methods.append(f"{len(rule.privacy_masks)} parts of the view always hidden")
+        methods.append(f"parts of the view always hidden: {len(rule.privacy_masks)}")
     if "gaze" not in rule.grants:
         methods.append("gaze withheld, with the ROIs made from it")
     return methods
