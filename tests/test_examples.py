@@ -99,3 +99,44 @@ def test_own_publisher(run: Run) -> None:
         messages = [json.loads(server.recv(4096)) for _ in range(3)]
     assert [message["frame"] for message in messages] == [0, 1, 2]
     assert all(len(message["bbox"]) == 4 for message in messages)
+
+
+def test_background_blur(run: Run, photos: Path, tmp_path: Path) -> None:
+    photo = photos / "coffee.jpg"
+    assert "left as they were" in run("background_blur.py", photo, 171, 16, 240, 293)
+    before, after = cv2.imread(str(photo)), cv2.imread(str(tmp_path / "background_blur.png"))
+    same = (before == after).all(axis=2)
+    assert same[100:150, 230:350].mean() > 0.9, "the cup"
+    assert same[:, 500:].mean() < 0.2, "the table"
+
+
+def test_webcam(run: Run, tmp_path: Path) -> None:
+    video = cv2.VideoWriter(
+        str(tmp_path / "red.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, (320, 240)
+    )
+    for step in range(10):
+        frame = np.full((240, 320, 3), 90, np.uint8)
+        cv2.circle(frame, (150 + 2 * step, 120), 40, (30, 30, 230), -1)
+        video.write(frame)
+    video.release()
+    lines = run("webcam.py", "red.mp4").splitlines()
+    assert len(lines) >= 5
+    assert all(re.match(r"frame \d+: \d+ x \d+ px at", line) for line in lines)
+
+
+def test_gaze_glasses(run: Run, tmp_path: Path) -> None:
+    """The whole app on its own clip: masks come by MQTT, and agree with the truth."""
+    out = run("gaze_glasses/app.py", "-o", "glasses")
+    figures = json.loads((tmp_path / "glasses" / "figures.json").read_text())
+    assert "object held for 1.0 s" in out
+    assert figures["masks_received"] > 0.8 * figures["frames"] > 100
+    by_name = {row["object"]: row for row in figures["fixations"]}
+    for name in ("cup", "helmet"):
+        assert by_name[name]["miou"] > 0.6
+        assert 0.3 < by_name[name]["to_mask_s"] < 2
+    assert sum(figures["bytes_received"].values()) < figures["bytes_of_frames"] / 1000
+    for name in ("glasses.jpg", "figure.png"):
+        assert cv2.imread(str(tmp_path / "glasses" / name)) is not None
+    film = cv2.VideoCapture(str(tmp_path / "glasses" / "glasses.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) > 100
+    film.release()

@@ -35,7 +35,7 @@ PX_PER_DEG = SIZE_PX[0] / FOV_DEG[0]
 SACCADE_S = 0.04
 NOISE_DEG = 0.15
 START_UNIX_NS = 1_750_000_000_000_000_000
-ORDER = ("cup", "helmet", "mission patch", "cup")
+ORDER = ("cup", "helmet", "astronaut", "cup")
 PLACES = {
     "coffee.jpg": (180, 120, 1.4),
     "astronaut.jpg": (1180, 90, 1.15),
