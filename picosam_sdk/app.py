@@ -36,7 +36,7 @@ from picosam_sdk.interfaces import (
 )
 from picosam_sdk.parts import Parts, Placed
 from picosam_sdk.plugins import Plugins
-from picosam_sdk.settings import AppConfig
+from picosam_sdk.settings import AppConfig, EgressRule
 
 __all__ = ["Application", "FileConfig", "Parts", "Placed", "build", "load", "make_parts"]
 
@@ -98,7 +98,7 @@ def make_parts(config: AppConfig, plugins: Plugins | None = None) -> Parts:
                        [table.kind for table in tables], key)  # fmt: skip
         return tuple(
             Placed(_make(plugins, role, table, f"{key}[{index}]",
-                         context if role is RoiSource else for_recipient(context), folder), table,
+                         _own_context(context, role, table), folder), table,
                    f"{key}[{index}]", names[index])
             for index, table in enumerate(tables)
         )  # fmt: skip
@@ -132,6 +132,12 @@ def build(config: AppConfig, plugins: Plugins | None = None) -> Application:
     """
     plugins = plugins or Plugins()
     return Application(config, make_parts(config, plugins), plugins)
+
+
+def _own_context(context: Context, role: type[Part], table: Any) -> Context:
+    """What a part sees of the shared context, and what its table grants it."""
+    own = context if role is RoiSource else for_recipient(context)
+    return dataclasses.replace(own, egress=getattr(table, "egress", EgressRule()))
 
 
 def _make(

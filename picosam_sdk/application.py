@@ -24,7 +24,7 @@ from picosam_sdk.settings import AppConfig
 from picosam_sdk.stats import Stats
 from picosam_sdk.systemd import Notifier
 
-__all__ = ["Application", "status_text"]
+__all__ = ["Application", "status_text", "summary"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +33,9 @@ _OPENING_S = 1.0
 
 _LAST_FRAME_S = 0.3
 """How long the end waits for the frame in work before outboxes take no more."""
+
+_SUMMARY_S = 1.0
+_COUNTS = ("sent", "dropped", "withheld", "errors", "restarts")
 
 
 class Application:
@@ -153,6 +156,7 @@ class Application:
         self._pipeline = self._make_pipeline(audit)
         self._pipeline.open()
         self._check_outboxes()
+        self._tell_parts()
 
     def _open_outboxes(self, audit: Audit) -> None:
         for placed in self._parts.publishers:
@@ -197,6 +201,9 @@ class Application:
         except InputError as error:
             raise ConfigError(f"segmenter: {error}", hint=error.hint) from error
 
+    def _tell_parts(self) -> None:
+        self.context.status.put(summary(self._parts, self.stats()))
+
     def _show_life(self, within_s: float) -> None:
         """The loop says within how many seconds it will call again."""
         self._alive_until_s = time.monotonic() + within_s
@@ -217,7 +224,7 @@ class Application:
         """Waits for the end; tells systemd and the user how it goes."""
         alive_s = self._notifier.watchdog_s / 3 or 30.0
         status_s = self._config.run.status_s if on_status is not None else 0.0
-        next_alive_s = next_status_s = time.monotonic()
+        next_alive_s = next_status_s = next_summary_s = time.monotonic()
         next_status_s += status_s
         while True:
             now_s = time.monotonic()
@@ -228,7 +235,12 @@ class Application:
             if on_status is not None and status_s and now_s >= next_status_s:
                 next_status_s = now_s + status_s
                 on_status(self.stats())
-            wake_s = min(next_alive_s, next_status_s) if status_s else next_alive_s
+            if now_s >= next_summary_s:
+                next_summary_s = now_s + _SUMMARY_S
+                self._tell_parts()
+            wake_s = min(next_alive_s, next_summary_s)
+            if status_s:
+                wake_s = min(wake_s, next_status_s)
             try:
                 self._inbox.get(timeout=max(0.0, wake_s - time.monotonic()))
             except queue.Empty:
@@ -260,6 +272,37 @@ def status_text(stats: dict[str, Any]) -> str:
             if one.get("state") in ("lost", "retrying"):
                 text += f" | {role} {name}: {one['state']}"
     return text
+
+
+def summary(parts: Parts, stats: dict[str, Any]) -> dict[str, Any]:
+    """What parts are told of each other: names, kinds, states and counts, and nothing else.
+
+    Args:
+        parts: as configured.
+        stats: of :meth:`Application.stats`.
+
+    Returns:
+        ``fps``, ``frames``, ``masks``, ``uptime_s``, and under ``parts`` a list of ``role``,
+        ``name``, ``kind``, ``state`` and those of the counts that are not 0.
+    """
+    kinds: dict[tuple[str, str], str] = {}
+    if parts.camera is not None:
+        kinds["camera", parts.camera.name] = parts.camera.table.kind
+    for source in parts.rois:
+        kinds["roi", source.name] = source.table.kind
+    for mask_filter in parts.filters:
+        kinds["filter", mask_filter.name] = mask_filter.table.kind
+    for publisher in parts.publishers:
+        kinds["publisher", publisher.name] = publisher.table.kind
+    rows = []
+    for role in ("camera", "backend", "roi", "filter", "publisher"):
+        for name, one in stats.get(role, {}).items():
+            kind = kinds.get((role, name), parts.backend.name if role == "backend" else name)
+            counts = {key: one[key] for key in _COUNTS if one.get(key)}
+            rows.append({"role": role, "name": name, "kind": kind,
+                         "state": one.get("state", ""), **counts})  # fmt: skip
+    told = {key: stats.get(key, 0) for key in ("fps", "frames", "masks", "uptime_s")}
+    return {**told, "parts": rows}
 
 
 def _own_stats(part: Any) -> Callable[[], Any]:

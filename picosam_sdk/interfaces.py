@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from picosam_sdk.mask import Mask, Result
 from picosam_sdk.modelcard import ModelCard
+from picosam_sdk.settings import EgressRule
 from picosam_sdk.types import Frame, Gaze, ImageArray, Prompt, Roi
 
 __all__ = [
@@ -142,12 +143,19 @@ class Context:
         pointer: where a pointing device leaves its place, such as a mouse on the web page; the
             ROI source "gaze" of the gaze plugin can read it.
         prompt: a prompt set by hand or from afar; a web page or a command topic writes it.
+        egress: what the policy lets this part have, to show or to check; the gate holds to it
+            whatever the part does.
+        status: what the application says of its parts, renewed every second while it runs:
+            names, kinds, states and counts, ready for JSON; see
+            :func:`picosam_sdk.application.summary`.
     """
 
     device: str = "picosam"
     session: str = ""
     pointer: Latest[Gaze] = field(default_factory=Latest)
     prompt: Latest[Prompt] = field(default_factory=Latest)
+    egress: EgressRule = field(default_factory=EgressRule)
+    status: Latest[Mapping[str, Any]] = field(default_factory=Latest)
 
 
 @dataclass(frozen=True)
