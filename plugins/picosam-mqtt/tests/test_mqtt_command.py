@@ -19,17 +19,22 @@ import cv2
 import numpy as np
 import pytest
 from picosam_mqtt import command
+from picosam_mqtt.broker import DemoBroker
 from picosam_mqtt.command import main
 from picosam_mqtt.decode import decode
 from picosam_mqtt.drawing import draw, png
+from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
 from picosam_mqtt.report import Report, Sequences
 from picosam_mqtt.signing import Verifier, sign
 from PIL import Image
 
-from picosam_sdk import Frame, Mask, Roi
+from picosam_sdk import Context, Frame, Mask, Roi
+from picosam_sdk.cli.main import main as picosam
+from picosam_sdk.config import from_mapping
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
 from picosam_sdk.testing.contract import CommandContract
+from picosam_sdk.testing.results import a_result
 
 KEY = "a key of more than sixteen bytes"
 MASK, AVAILABILITY = "picosam/desk/mask", "picosam/desk/availability"
@@ -454,6 +459,56 @@ def test_tail_over_websockets(make_broker: Any, start_tail: Any) -> None:
 def _ended(tail: Tail) -> list[str]:
     tail.end()
     return tail.err
+
+
+@pytest.fixture
+def publish() -> Iterator[Callable[..., None]]:
+    """Publishes three results with the real publisher: ``publish(port, key=...)``."""
+    publishers: list[MqttPublisher] = []
+
+    def three(port: int, **options: Any) -> None:
+        table = {"host": "127.0.0.1", "port": port, "rate_hz": 0, "changes_only": False, **options}
+        config = from_mapping(table, MqttPublisherConfig)
+        publisher = MqttPublisher(config, Context(device="desk", session="s"))
+        publishers.append(publisher)
+        publisher.open()
+        for index in range(3):
+            publisher.publish(a_result(index))
+        assert publisher.flush(10)
+
+    yield three
+    for publisher in publishers:
+        publisher.close()
+
+
+def test_tail_reads_what_the_publisher_signs(
+    broker: Any, start_tail: Any, publish: Any, tmp_path: Path
+) -> None:
+    words = ("--host", broker.host, "--port", str(broker.port), "--key", "env:MASK_KEY")
+    tail = start_tail(*words, "--qos", "1", "--count", "3", env={"MASK_KEY": KEY})
+    publish(broker.port, key=KEY, spool={"path": str(tmp_path / "spool")})
+    assert tail.end() == 0
+    assert [re.findall(r"#(\d) score .*[^!]{9}$", line) for line in tail.out[-3:]] == [
+        ["0"], ["1"], ["2"],
+    ]  # fmt: skip
+    assert tail.err[-1] == "3 messages, 0 lost, 0 duplicates, 0 refused"
+
+
+def test_the_first_run_needs_no_broker_to_be_installed(
+    start_tail: Any, publish: Any, tmp_path: Path
+) -> None:
+    with DemoBroker() as demo:
+        tail = start_tail("--host", demo.host, "--port", str(demo.port), "--count", "3")
+        publish(demo.port, spool={"path": str(tmp_path / "spool")})
+        assert tail.end() == 0
+        assert any("desk is online" in line for line in tail.out)
+
+
+def test_it_is_a_verb_of_picosam(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert picosam(["mqtt", "decode", str(masks)]) == 0
+    assert "desk #3" in capsys.readouterr().out
+    assert picosam(["mqtt", "decode", "no/such/file"]) == 1
+    assert capsys.readouterr().err.startswith("picosam mqtt: expected a file")
 
 
 def test_decode_works_where_the_sdk_is_not_installed(masks: Path) -> None:

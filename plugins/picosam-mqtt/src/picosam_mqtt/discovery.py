@@ -69,6 +69,7 @@ class Discovery:
         self._base_topic = base_topic
         self._config = config
         self._silhouette = silhouette
+        self._announced: dict[str, str] = {}  # components and their platforms
 
     @property
     def birth_topic(self) -> str:
@@ -89,10 +90,15 @@ class Discovery:
 
         Args:
             regions: :attr:`picosam_mqtt.state.StateBook.regions`; the view if there is none yet.
+                What was announced before and is not there now is removed, such as that view.
         """
         topic, message = device_message(
             self._device, self._base_topic, regions, self._config, silhouette=self._silhouette
         )
+        components = message["components"]
+        for key, platform in self._announced.items():
+            components.setdefault(key, {"platform": platform})  # with nothing else: remove it
+        self._announced = {key: one["platform"] for key, one in components.items()}
         return [(topic, json.dumps(message, separators=(",", ":")).encode())]
 
     def removal(self) -> list[tuple[str, bytes]]:
