@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ import pytest
 from picosam_mqtt.command import main
 from picosam_mqtt.decode import decode
 from picosam_mqtt.orders import read_order
-from picosam_mqtt.roi import MqttRoiConfig
+from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
+from picosam_mqtt.roi import MqttRoi, MqttRoiConfig
 from picosam_mqtt.state import StateBook
 
-from picosam_sdk import Frame, Mask, Roi
+from picosam_sdk import Context, Frame, Mask, Roi
 from picosam_sdk.config import from_mapping
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
+from picosam_sdk.testing.results import a_result
 
 ROOT = Path(__file__).resolve().parents[3]
 README = ROOT / "plugins/picosam-mqtt/README.md"
@@ -112,13 +115,44 @@ def test_the_orders_are_read() -> None:
     ]  # fmt: skip
 
 
-def test_the_configuration_is_accepted() -> None:
-    import tomllib
+def test_the_configurations_are_accepted() -> None:
+    publish, roi = (tomllib.loads(block) for block in _blocks(README, "toml"))
+    for (table,), config in (
+        (publish["publish"], MqttPublisherConfig),
+        (roi["roi"], MqttRoiConfig),
+    ):
+        assert table.pop("kind") == "mqtt"
+        assert from_mapping(table, config).host == "broker.local"
 
-    (block,) = _blocks(README, "toml")
-    (table,) = tomllib.loads(block)["roi"]
-    assert table.pop("kind") == "mqtt"
-    assert from_mapping(table, MqttRoiConfig).accept == ("roi",)
+
+def test_the_access_list_lets_a_device_do_all_it_does(
+    make_broker: Any, listen: Any, tmp_path: Path, wait_until: Any
+) -> None:
+    (acl,) = _blocks(README, "text")
+    broker = make_broker(
+        users={"desk": "secret", "other": "secret"}, acl=acl + "user other\ntopic readwrite #\n"
+    )
+    other = listen(broker.port, "#", username="other", password="secret")
+    link = {"host": broker.host, "port": broker.port, "username": "desk", "password": "secret"}
+    context = Context(device="desk", session="s")
+    table = {**link, "homeassistant": {}, "spool": {"path": str(tmp_path / "spool")}}
+    publisher = MqttPublisher(from_mapping(table, MqttPublisherConfig), context)
+    source = MqttRoi(from_mapping(link, MqttRoiConfig), context)
+    try:
+        publisher.open()
+        source.open()
+        publisher.publish(a_result())
+        for name in ("mask", "state", "availability", "roi/state"):
+            other.wait(f"picosam/desk/{name}")
+        topic = "homeassistant/device/picosam_desk/config"
+        seen = len(other.wait(topic))
+        other.publish("homeassistant/status", "online")
+        other.wait(topic, seen + 1)
+        other.publish("picosam/desk/roi/set", '{"point": [0.5, 0.5]}')
+        wait_until(lambda: source.latest(time.monotonic_ns()))
+    finally:
+        source.close()
+        publisher.close()
 
 
 def test_the_json_of_the_payload_is_what_is_sent() -> None:
