@@ -18,11 +18,16 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 import trustme
+from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
+
+from picosam_sdk.config import from_mapping
+from picosam_sdk.interfaces import Context
 
 MOSQUITTO = shutil.which(
     "mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 )
 HOST = "127.0.0.1"
+QUICK = {"keepalive_s": 1, "connect_timeout_s": 2.0, "reconnect_s": 0.05, "reconnect_max_s": 0.2}
 LIMIT_S = 10.0
 
 
@@ -104,6 +109,11 @@ class Mosquitto:
         self.stop()
         self.start()
 
+    def reload(self) -> None:
+        """SIGHUP: it reads passwords and ACL again."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def freeze(self) -> None:
         """SIGSTOP: its connections stay open, but it answers nothing."""
         assert self.process is not None
@@ -166,16 +176,34 @@ class Listener:
     def __init__(self, port: int, *topics: str, username: str = "", password: str = "") -> None:
         self.messages: list[paho.MQTTMessage] = []
         self._granted = threading.Event()
+        self._echo_topic = f"listener/{id(self)}"
+        self._echoes = 0
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
         if username:
             self._client.username_pw_set(username, password)
-        self._client.on_connect = lambda client, *rest: client.subscribe([(t, 1) for t in topics])
+        self._client.on_connect = lambda client, *rest: client.subscribe(
+            [(t, 1) for t in (*topics, self._echo_topic)]
+        )
         self._client.on_subscribe = lambda *rest: self._granted.set()
-        self._client.on_message = lambda client, data, message: self.messages.append(message)
+        self._client.on_message = lambda client, data, message: self._received(message)
         self._client.reconnect_delay_set(1, 1)
         self._client.connect(HOST, port)
         self._client.loop_start()
-        assert self._granted.wait(LIMIT_S), "the listener could not subscribe"
+        if not self._granted.wait(LIMIT_S):
+            self.close()
+            pytest.fail("the listener could not subscribe")
+
+    def _received(self, message: paho.MQTTMessage) -> None:
+        if message.topic == self._echo_topic:
+            self._echoes += 1
+        else:
+            self.messages.append(message)
+
+    def catch_up(self) -> None:
+        """Waits until all that the broker has acknowledged up to now is here, too."""
+        wanted = self._echoes + 1
+        self.publish(self._echo_topic, b"")
+        wait_until(lambda: self._echoes >= wanted)
 
     def on(self, topic: str) -> list[bytes]:
         """The payloads that came on a topic."""
@@ -344,6 +372,38 @@ def make_proxy() -> Iterator[Callable[[int], FaultProxy]]:
     yield make
     for proxy in proxies:
         proxy.close()
+
+
+@pytest.fixture
+def publish_to(tmp_path: Path) -> Iterator[Callable[..., MqttPublisher]]:
+    """Opens a publisher, connected: ``publish_to(broker, qos=0, ...)``."""
+    opened: list[MqttPublisher] = []
+
+    def make(
+        broker: Any, connected: bool = True, session: str = "session1", **options: Any
+    ) -> MqttPublisher:
+        table = {
+            "host": HOST,
+            "port": broker.port,
+            "spool": {"path": str(tmp_path / "spool.sqlite")},
+            "changes_only": False,
+            "rate_hz": 0,
+            "stats_s": 0,
+            **QUICK,
+            **options,
+        }
+        context = Context(device="desk", session=session)
+        publisher = MqttPublisher(from_mapping(table, MqttPublisherConfig), context)
+        opened.append(publisher)
+        publisher.open()
+        if connected:
+            assert publisher._connection is not None
+            assert publisher._connection.wait_connected(5), publisher.stats
+        return publisher
+
+    yield make
+    for publisher in opened:
+        publisher.close()
 
 
 @pytest.fixture(name="wait_until")

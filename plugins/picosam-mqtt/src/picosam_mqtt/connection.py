@@ -143,6 +143,11 @@ class Connection:
         return self._version
 
     @property
+    def connects(self) -> int:
+        """How often it has been connected; 1 is the first connection."""
+        return self._counts["connects"]
+
+    @property
     def receive_maximum(self) -> int:
         """How many messages of QoS 1 the broker takes at a time; 0 while not connected."""
         return self._receive_maximum if self.connected else 0
@@ -327,16 +332,17 @@ class Connection:
             self._tries = self._short_lives = 0
         if problem.reason is Reason.CLOSED:
             self._short_lives += 1
-            # MQTT 3.1.1 has no word for it, and mosquitto 2.0.11 does not say it in 5 either.
+            # MQTT 3.1.1 has no word for it, and mosquitto 2.0.11 does not say it in 5 either. A
+            # bad network looks the same, so the pauses stay those of one: they grow.
             if self._short_lives >= _SHORT_LIVES:
                 problem = Problem(
-                    Reason.TAKEN_OVER,
-                    f"the broker closed {self._short_lives} connections in a row, each within "
-                    f"{STABLE_S:.0f} s, and did not say why.",
-                    f"If another client uses the client id {self.config.client_id} too, give "
-                    "each device its own name in [device].",
+                    Reason.MAYBE_TAKEN_OVER,
+                    f"{self._short_lives} connections in a row were closed within "
+                    f"{STABLE_S:.0f} s each, and the broker did not say why.",
+                    f"If another client uses the client id {self.config.client_id}, too, give "
+                    "each device its own name in [device]; else look at the network.",
                 )
-        if problem.reason is Reason.TAKEN_OVER:
+        if problem.reason in (Reason.TAKEN_OVER, Reason.MAYBE_TAKEN_OVER):
             self._counts["taken_over"] += 1
         if self.config.version == "auto" and not self._refuses_v5:
             self._version = "5"

@@ -39,6 +39,7 @@ class Slot:
         self._last: bytes | None = None
         self._next: bytes | None = None
         self._busy = False
+        self._sent_in = 0  # the number of the connection that the newest was handed to
         self._counts = dict.fromkeys(("sent", "dropped", "dropped_offline", "failed"), 0)
 
     @property
@@ -70,12 +71,13 @@ class Slot:
         return True
 
     def resend(self) -> None:
-        """After a connecting: sends the newest, if it is kept."""
+        """After a connecting: sends the newest, if it is kept and this connection had it not."""
         last = self._last
-        if last is not None:
+        if last is not None and self._sent_in != self._connection.connects:
             self.offer(last)
 
     def _send(self, payload: bytes) -> None:
+        self._sent_in = self._connection.connects
         done = self._connection.submit(self.topic, payload, self._qos, self._retain)
         done.add_done_callback(self._done)
 

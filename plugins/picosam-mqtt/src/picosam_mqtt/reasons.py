@@ -30,6 +30,7 @@ class Reason(StrEnum):
     CLIENT_ID = "client-id"
     BUSY = "busy"
     TAKEN_OVER = "taken-over"
+    MAYBE_TAKEN_OVER = "maybe-taken-over"
     KEEPALIVE = "keepalive"
     CLOSED = "closed"
     INVALID = "invalid"
