@@ -137,7 +137,9 @@ def build(config: AppConfig, plugins: Plugins | None = None) -> Application:
 def _own_context(context: Context, role: type[Part], table: Any) -> Context:
     """What a part sees of the shared context, and what its table grants it."""
     own = context if role is RoiSource else for_recipient(context)
-    return dataclasses.replace(own, egress=getattr(table, "egress", EgressRule()))
+    # A copy: what a part does to it must not reach the rule that its gate holds to.
+    rule = dataclasses.replace(getattr(table, "egress", EgressRule()))
+    return dataclasses.replace(own, egress=rule)
 
 
 def _make(

@@ -92,7 +92,7 @@ class Gate:
         destination: str = "",
         wall_clock: Callable[[], datetime] = datetime.now,
     ) -> None:
-        self.recipient, self.rule = recipient, rule
+        self.recipient, self.rule = recipient, replace(rule)
         self._audit = audit
         self._image_grant = image_grant(rule)
         self._zones = [Roi(*zone) for zone in rule.privacy_masks]

@@ -29,6 +29,11 @@ class Thief:
     grants = ("pixels", "gaze")  # as if it were for a plugin to say
     egress: ClassVar[dict[str, Any]] = {"grants": ["pixels", "gaze"]}
     name: ClassVar[str]
+    context: Context
+
+    def _grant_itself(self) -> None:
+        """Changes the rule that it is shown."""
+        object.__setattr__(self.context.egress, "grants", ("pixels", "gaze"))
 
     def _look(self, way: str, *roots: Any, frames: bool = False) -> None:
         """Looks for the patterns, any picture, and any gaze."""
@@ -74,6 +79,7 @@ class SpyPublisher(Thief, Publisher):
         self.kept: list[Any] = []
         self.errors: list[BaseException] = []
         self.opened = 0
+        self._grant_itself()
 
     @property
     def needs(self) -> frozenset[str]:
@@ -81,6 +87,7 @@ class SpyPublisher(Thief, Publisher):
 
     def open(self) -> None:
         self.opened += 1
+        self._grant_itself()
         self._look("errors it raised", *self.errors, frames=True)
         if self.opened == 2:
             raise Keepsake(self)
@@ -141,6 +148,7 @@ class SpySource(Thief, RoiSource):
         super().__init__(config, context)
         self.errors: list[BaseException] = []
         self.kept: list[Any] = []
+        self._grant_itself()
 
     def latest(self, now_ns: int) -> Prompt | Roi | None:
         self._look("errors it raised", *self.errors, frames=True)
