@@ -13,6 +13,9 @@ The rule, in the order in which it is applied to each result:
    without a find, and the object is lost: there is no prompt, and the next source of the chain
    is asked. Until then the box stays where it was.
 
+A prompt set by hand (``context.prompt``) ends the following when it is set, and when it is taken
+back: whoever points elsewhere, or clears it, means no longer what was followed.
+
 The box is smoothed: each side moves by ``smoothing`` less than it should, as an exponential
 moving average, s = s + (1 - smoothing) (x - s).
 """
@@ -111,6 +114,7 @@ class FollowSource(RoiSource):
         self._lost_ns: int | None = None
         self._clock_lost = False
         self._has_word = False
+        self._by_hand: Prompt | None = None
 
     def open(self) -> None:
         self._forget()
@@ -119,6 +123,7 @@ class FollowSource(RoiSource):
         self._forget()
 
     def latest(self, now_ns: int) -> Prompt | Roi | None:
+        self._notice_hand()
         track = self._track
         if track is not None and now_ns - track.found_ns > self.config.max_age_s * 1e9:
             self._lose()
@@ -132,7 +137,8 @@ class FollowSource(RoiSource):
 
     def observe(self, result: Result) -> None:
         has_word, self._has_word = self._has_word, False
-        if result.settling:
+        taken_back = self._notice_hand()
+        if result.settling or taken_back:
             return
         mask, track = result.mask, self._track
         asked = result.roi if mask is None else mask.prompt
@@ -160,6 +166,14 @@ class FollowSource(RoiSource):
         self._losses = 0
         self._lost_ns = None
         self._clock_lost = self._has_word = False
+        self._by_hand = self.context.prompt.get()
+
+    def _notice_hand(self) -> bool:
+        """Lets go of the object if the prompt by hand has changed; whether it was taken back."""
+        before, self._by_hand = self._by_hand, self.context.prompt.get()
+        if self._by_hand is not before:
+            self._track = None
+        return before is not None and self._by_hand is None
 
     def _first(self, now_ns: int) -> Prompt | None:
         """The first box, unless it is too soon after a loss."""

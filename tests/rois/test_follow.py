@@ -99,6 +99,26 @@ def _bad(mask: str) -> Mask | None:
     }[mask]
 
 
+def test_a_prompt_by_hand_that_is_taken_back_ends_it() -> None:
+    source = _source()
+    source.context.prompt.put(Prompt(roi=FULL))
+    _others(source, 0, a_mask())
+    assert _roi(source, 0) is not None
+    source.context.prompt.put(None)
+    _others(source, 1, a_mask())  # the frame that was in work
+    assert _roi(source, 1) is None
+
+
+def test_a_new_prompt_by_hand_ends_it_even_if_it_finds_nothing() -> None:
+    source = _source()
+    _others(source, 0, a_mask())
+    assert _roi(source, 0) is not None
+    source.context.prompt.put(Prompt(point=(0.9, 0.9)))
+    assert _roi(source, 1) is None
+    _others(source, 2, a_mask(x=0.6))
+    assert _roi(source, 2) == _box(a_mask(x=0.6)).grow(source.config.grow)
+
+
 BAD = ["none", "empty", "unsure", "tiny", "everything", "jump"]
 
 
