@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from picosam_sdk.egress import Audit, Gate, check_needs
+from picosam_sdk.egress import Audit, Gate, check_needs, manifest
 from picosam_sdk.errors import ConfigError, InputError
 from picosam_sdk.interfaces import Context
 from picosam_sdk.outbox import Outbox, close_all
@@ -144,7 +144,8 @@ class Application:
         policy, metrics = self._config.policy, self._config.metrics
         audit = Audit(policy.audit_log, policy.audit_max_bytes, policy.audit_files)
         self._stack.callback(audit.close)
-        audit.record("start", device=self.context.device, session=self.context.session)
+        audit.record("start", device=self.context.device, session=self.context.session,
+                     manifest=manifest(self._config, self._parts)["record_id"])  # fmt: skip
         self._open_outboxes(audit)
         self._stack.callback(lambda: close_all(self._outboxes, 0.0))
         if metrics.port:

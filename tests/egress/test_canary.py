@@ -17,6 +17,7 @@ import pytest
 from picosam_sdk import Plugins, Publisher, app
 from picosam_sdk.app import Application
 from picosam_sdk.config import from_mapping
+from picosam_sdk.egress import manifest
 from picosam_sdk.settings import AppConfig
 from tests.egress import canary
 from tests.egress.channels import CHANNELS, BlabPlugin, Channel
@@ -46,7 +47,8 @@ def _run(folder: Path, grants: dict[str, list[str]], names: list[str] | None = N
         for key, table in channel.tables(grants.get(name, [])).items():
             raw[key] = raw.get(key, []) + table if isinstance(table, list) else table
     config = from_mapping(raw, AppConfig)
-    application = Application(config, app.make_parts(config, plugins), plugins)
+    parts = app.make_parts(config, plugins)
+    application = Application(config, parts, plugins)
     with contextlib.ExitStack() as around:
         for channel in channels.values():
             around.enter_context(channel.around())
@@ -58,15 +60,15 @@ def _run(folder: Path, grants: dict[str, list[str]], names: list[str] | None = N
                     channel.watch()
                 thread.join(0.05)
             stats = application.stats()
-    return Captured(channels, stats)
+    return Captured(channels, stats, manifest(config, parts)["record_id"])
 
 
 class Captured:
-    """What left, by the name of its way, and the application's statistics."""
+    """What left, by the name of its way; the application's statistics; its manifest's id."""
 
-    def __init__(self, channels: dict[str, Channel], stats: dict[str, Any]) -> None:
+    def __init__(self, channels: dict[str, Channel], stats: dict[str, Any], record: str) -> None:
         self.data = {name: channel.data() for name, channel in channels.items()}
-        self.stats = stats
+        self.stats, self.record_id = stats, record
         self.data["statistics"] = json.dumps(stats, default=repr).encode()
 
     def found(self) -> dict[str, set[str]]:
@@ -123,4 +125,6 @@ def test_the_audit_log_tells_what_left(tmp_path: Path) -> None:
     blabbed = sum(counts[name]["bytes"] for name in ("blab", "blab-2", "blab-3"))
     assert blabbed == len(captured.data["blab"])
     assert counts["blab"]["images"] == {"cutout": FRAMES}
-    assert [line["event"] for line in lines][-1] == "closed"
+    assert lines[-1]["event"] == "closed"
+    (start,) = [line for line in lines if line["event"] == "start"]
+    assert (start["device"], start["manifest"]) == ("canary", captured.record_id)
