@@ -306,7 +306,8 @@ class TestVersions:
         self, scripted: Any, connect: Any, wait_until: Any
     ) -> None:
         connected = b"\x20\x03\x00\x00\x00"
-        broker = scripted({5: connected + b"\xe0\x02\x8e\x00"})
+        reason_string = b"\x1f\x00\x01x"  # without it paho 2.1 does not read the reason
+        broker = scripted({5: connected + b"\xe0\x06\x8e\x04" + reason_string})
         connection = connect(broker, version="5", refused_retry_s=30.0)
         wait_until(lambda: reason(connection) == "taken-over")
         assert "Session taken over" in str(connection.problem)

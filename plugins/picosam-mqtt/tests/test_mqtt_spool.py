@@ -179,7 +179,7 @@ class TestFile:
         open_spool()
         with pytest.raises(PublishError, match="locked") as info:
             open_spool()
-        assert "Another process" in info.value.hint
+        assert "Another process or table" in info.value.hint
 
     def test_a_place_where_none_can_be(self, open_spool: Any, tmp_path: Path) -> None:
         (tmp_path / "file").touch()

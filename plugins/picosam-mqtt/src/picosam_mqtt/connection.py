@@ -87,6 +87,7 @@ class Connection:
         self._receive_maximum = 0
         self._version: Literal["5", "3.1.1"] = "3.1.1" if config.version == "3.1.1" else "5"
         self._refuses_v5 = False
+        self._said: Reason | None = None
         self._tries = 0
         self._short_lives = 0
         self._counts = dict.fromkeys(
@@ -329,7 +330,7 @@ class Connection:
         """After a connection that was there: the pause before the next attempt."""
         self._counts["losses"] += 1
         if connected_s >= STABLE_S:
-            self._tries = self._short_lives = 0
+            self._tries, self._short_lives, self._said = 0, 0, None
         if problem.reason is Reason.CLOSED:
             self._short_lives += 1
             # MQTT 3.1.1 has no word for it, and mosquitto 2.0.11 does not say it in 5 either. A
@@ -350,8 +351,9 @@ class Connection:
 
     def _pause(self, problem: Problem) -> float:
         config = self.config
-        if self._problem is None or problem.reason is not self._problem.reason or not self._tries:
+        if problem.reason is not self._said:  # once, not at each attempt
             _LOG.warning("no connection to %s: %s", config.url, problem)
+            self._said = problem.reason
         self._problem = problem
         longest = config.refused_retry_s
         if not problem.reason.slow:

@@ -208,9 +208,10 @@ class Link:
 
     def goodbye(self, wake_fd: int) -> None:
         """Tells the broker that this end was meant, so that it does not send the will."""
+        if not self.connected:
+            return
         deadline = time.monotonic() + _DISCONNECT_S
-        if self.connected:
-            self._client.disconnect()
+        self._client.disconnect()
         while self._client.socket() is not None and time.monotonic() < deadline:
             if self.turn(wake_fd, 0.05) is not None:
                 break

@@ -208,7 +208,7 @@ class Spool:
             return _CorruptError(str(error))
         hint = "Check the folder, who may write there, and the free space."
         if code == sqlite3.SQLITE_BUSY:
-            hint = "Another process holds it: end that, or set spool.path to another file."
+            hint = "Another process or table holds it: end that, or set spool.path to another file."
         return PublishError(f"expected to use the spool {self.path}, got: {error}", hint=hint)
 
     # Opening ----------------------------------------------------------------------------------
