@@ -1,4 +1,4 @@
-"""Recordings: what is written, what of it survives, and runs that are replayed."""
+"""Recordings: what is written, and what of it survives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,46 +19,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from picosam_sdk import (
-    BackendTimeoutError,
     ConfigError,
     Context,
     Gaze,
     InputError,
     Mask,
     PublishError,
-    Result,
     Roi,
-    Segmenter,
-    UnavailableError,
-    app,
 )
-from picosam_sdk.backends.replay import ReplayBackend
-from picosam_sdk.config import from_mapping
 from picosam_sdk.publishers.record import RecordConfig, RecordPublisher
 from picosam_sdk.recording import LINES, META, Recording
-from picosam_sdk.settings import AppConfig
 from picosam_sdk.testing.results import SIZE_PX, a_mask, a_result, odd_results
+from tests.recordings import record, same
 
 CONTEXT = Context(device="desk", session="s1")
-
-
-def _record(folder: Path, results: Any, **options: Any) -> Recording:
-    publisher = RecordPublisher(RecordConfig(folder, **options), CONTEXT)
-    publisher.open()
-    for result in results:
-        publisher.publish(result)
-    publisher.close()
-    return Recording(folder)
-
-
-def _same(one: Mask | None, other: Mask | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return (
-        np.array_equal(one.logits, other.logits)
-        and (one.roi, one.prompt, one.score) == (other.roi, other.prompt, other.score)
-        and (one.size_px, one.threshold) == (other.size_px, other.threshold)
-    )
 
 
 def test_results_come_back_as_they_were(tmp_path: Path) -> None:
@@ -68,11 +41,11 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
         replace(a_result(1), mask=replace(a_mask(x=0.4), threshold=0.3)),
         replace(a_result(2), mask=None, roi=None),
     ]
-    recording = _record(tmp_path / "r", results)
+    recording = record(tmp_path / "r", results)
     assert len(recording.entries) == 3
     for entry, result in zip(recording.entries, results, strict=True):
         back = recording.result(entry, result.frame.timestamp_ns)
-        assert _same(back.mask, result.mask)
+        assert same(back.mask, result.mask)
         assert (back.roi, back.region, back.settling) == (
             result.roi,
             result.region,
@@ -104,9 +77,9 @@ def test_any_result_comes_back(
     logits = np.random.default_rng(seed).normal(0, 3, (7, 9)).astype(np.float32)
     mask = Mask(logits, roi, score, SIZE_PX, roi, threshold)
     result = replace(a_result(0, mask=mask), gaze=gaze)
-    recording = _record(tmp_path_factory.mktemp("any") / "r", [result])
+    recording = record(tmp_path_factory.mktemp("any") / "r", [result])
     back = recording.result(recording.entries[0], result.frame.timestamp_ns)
-    assert _same(back.mask, mask)
+    assert same(back.mask, mask)
     if gaze is None:
         assert back.gaze is None
     else:
@@ -119,14 +92,14 @@ def test_any_result_comes_back(
 @pytest.mark.parametrize("odd", list(odd_results()))
 def test_results_of_a_bad_day_come_back(tmp_path: Path, odd: str) -> None:
     result = odd_results()[odd]
-    recording = _record(tmp_path / "r", [result])
+    recording = record(tmp_path / "r", [result])
     back = recording.result(recording.entries[0], result.frame.timestamp_ns)
-    assert _same(back.mask, result.mask)
+    assert same(back.mask, result.mask)
 
 
 def test_without_logits_masks_are_hard_and_short(tmp_path: Path) -> None:
     mask = replace(a_mask(), threshold=0.4)
-    recording = _record(tmp_path / "r", [a_result(0, mask=mask)], logits=False)
+    recording = record(tmp_path / "r", [a_result(0, mask=mask)], logits=False)
     back = recording.result(recording.entries[0], 0).mask
     assert back is not None
     assert np.array_equal(back.logits > back.threshold, mask.logits > mask.threshold)
@@ -136,13 +109,13 @@ def test_without_logits_masks_are_hard_and_short(tmp_path: Path) -> None:
 def test_a_place_where_a_point_found_nothing_is_no_box_to_try_again(tmp_path: Path) -> None:
     nothing = Mask(np.full((8, 8), -1, np.float32), Roi(0.2, 0.2, 0.5, 0.5), 0.0, SIZE_PX,
                    Roi(0.3, 0.3, 0.3, 0.3))  # fmt: skip
-    recording = _record(tmp_path / "r", [a_result(0, mask=nothing)])
+    recording = record(tmp_path / "r", [a_result(0, mask=nothing)])
     assert recording.entries[0].prompt is None
 
 
 def test_a_prompt_that_was_withheld_is_replayed_as_the_roi_in_force(tmp_path: Path) -> None:
     mask = replace(a_mask(), prompt=None)
-    recording = _record(tmp_path / "r", [replace(a_result(0, mask=mask), roi=None)])
+    recording = record(tmp_path / "r", [replace(a_result(0, mask=mask), roi=None)])
     assert recording.entries[0].prompt == mask.roi
 
 
@@ -150,7 +123,7 @@ def test_a_prompt_that_was_withheld_is_replayed_as_the_roi_in_force(tmp_path: Pa
 
 
 def test_only_its_owner_reads_it(tmp_path: Path) -> None:
-    _record(tmp_path / "a" / "r", [a_result(0, grants=["pixels"])], frames=True)
+    record(tmp_path / "a" / "r", [a_result(0, grants=["pixels"])], frames=True)
     for path in (tmp_path / "a" / "r").rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == 0o700 if path.is_dir() else path.parent.name == "frames" or mode == 0o600
@@ -159,9 +132,9 @@ def test_only_its_owner_reads_it(tmp_path: Path) -> None:
 
 def test_pictures_only_with_the_grant_and_the_wish(tmp_path: Path) -> None:
     granted, withheld = a_result(0, grants=["pixels"]), a_result(1, grants=["cutout"])
-    with_frames = _record(tmp_path / "a", [granted, withheld, a_result(2)], frames=True)
+    with_frames = record(tmp_path / "a", [granted, withheld, a_result(2)], frames=True)
     assert [entry.image is not None for entry in with_frames.entries] == [True, False, False]
-    without = _record(tmp_path / "b", [granted])
+    without = record(tmp_path / "b", [granted])
     assert without.entries[0].image is None
     assert not (tmp_path / "b" / "frames").exists()
     assert RecordPublisher(RecordConfig(tmp_path, frames=True), CONTEXT).needs == {"pixels"}
@@ -169,7 +142,7 @@ def test_pictures_only_with_the_grant_and_the_wish(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
-    _record(tmp_path / "r", [a_result(0)])
+    record(tmp_path / "r", [a_result(0)])
     publisher = RecordPublisher(RecordConfig(tmp_path / "r"), CONTEXT)
     with pytest.raises(ConfigError, match=r"^path: expected an empty folder"):
         publisher.open()
@@ -255,7 +228,7 @@ def test_a_killed_program_loses_nothing_that_was_published(tmp_path: Path, root:
 
 @pytest.mark.parametrize("cut", [1, 20, 3000, 7000])
 def test_a_torn_last_line_is_left_out(tmp_path: Path, cut: int) -> None:
-    _record(tmp_path / "r", [a_result(index) for index in range(3)])
+    record(tmp_path / "r", [a_result(index) for index in range(3)])
     path = tmp_path / "r" / LINES
     data = path.read_bytes()
     path.write_bytes(data[:-cut])
@@ -281,7 +254,7 @@ def _changed(folder: Path, change: Any) -> Recording:
 def test_a_line_that_was_changed_is_left_out_and_counted(
     tmp_path: Path, key: str, value: Any
 ) -> None:
-    _record(tmp_path / "r", [a_result(0)])
+    record(tmp_path / "r", [a_result(0)])
     recording = _changed(tmp_path / "r", lambda record: record.update({key: value}))
     assert (len(recording.entries), recording.damaged) == (0, 1)
 
@@ -292,14 +265,14 @@ def test_a_line_that_was_changed_is_left_out_and_counted(
      {"size": [96, 96], "zf32": "eJwDAAAAAAE="}, 3],
 )  # fmt: skip
 def test_logits_that_were_changed_are_an_error(tmp_path: Path, logits: Any) -> None:
-    _record(tmp_path / "r", [a_result(0)])
+    record(tmp_path / "r", [a_result(0)])
     recording = _changed(tmp_path / "r", lambda record: record["mask"].update(logits=logits))
     with pytest.raises(InputError, match="line 1 of"):
         recording.result(recording.entries[0], 0)
 
 
 def test_a_picture_is_looked_for_inside_the_recording_alone(tmp_path: Path) -> None:
-    _record(tmp_path / "r", [a_result(0)])
+    record(tmp_path / "r", [a_result(0)])
     recording = _changed(tmp_path / "r", lambda record: record.update(image="../../etc/x.png"))
     assert recording.entries[0].image == tmp_path / "r" / "frames" / "x.png"
 
@@ -312,108 +285,3 @@ def test_what_is_no_recording_is_an_error(tmp_path: Path, text: str) -> None:
     (tmp_path / META).write_text(text)
     with pytest.raises(InputError, match=r"expected a (picosam-)?recording"):
         Recording(tmp_path)
-
-
-# Replay.
-
-
-def _config(camera: Any, rois: Any, folder: Path, **changes: Any) -> AppConfig:
-    frames = changes.pop("frames", False)
-    grants = ["gaze", "pixels"] if frames else ["gaze"]
-    record = {"kind": "record", "path": str(folder), "frames": frames, "queue": 1000,
-              "egress": {"grants": grants}}  # fmt: skip
-    raw = {"camera": camera, "roi": rois, "publish": [record], "run": {"shutdown_s": 20.0}}
-    raw = {key: value for key, value in {**raw, **changes}.items() if value is not None}
-    return from_mapping(raw, AppConfig)
-
-
-def _run(config: AppConfig, folder: Path) -> Recording:
-    with app.build(config) as application:
-        application.run()
-    return Recording(folder)
-
-
-def _results(recording: Recording) -> list[Result]:
-    return [recording.result(entry, 0) for entry in recording.entries]
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run over a moving object: sought in a grid, then followed."""
-    folder = tmp_path_factory.mktemp("recorded") / "r"
-    camera = {"kind": "synthetic", "size_px": [160, 120], "frames": 25, "fps": 50.0, "speed": 0.5}
-    rois = [{"kind": "follow", "max_age_s": 30.0}, {"kind": "grid", "columns": 2, "rows": 2}]
-    filters = [{"kind": "hysteresis", "max_gap_s": 30.0}]
-    recording = _run(_config(camera, rois, folder, frames=True, filter=filters), folder)
-    assert len(recording.entries) == 25
-    assert sum(entry.region == "" for entry in recording.entries) < 20, "regions are recorded"
-    return folder
-
-
-def test_a_replay_of_pictures_gives_the_same_masks(recorded: Path, tmp_path: Path) -> None:
-    """Only ``kind`` and ``path`` differ from the run that was recorded."""
-    camera = {"kind": "replay", "path": str(recorded), "realtime": False}
-    rois = [{"kind": "replay", "path": str(recorded)}]
-    filters = [{"kind": "hysteresis", "max_gap_s": 30.0}]
-    again = _results(_run(_config(camera, rois, tmp_path / "r", filter=filters), tmp_path / "r"))
-    first = _results(Recording(recorded))
-    assert len(again) == len(first)
-    for one, other in zip(first, again, strict=True):
-        assert _same(one.mask, other.mask)
-        assert (one.roi, one.region) == (other.roi, other.region)
-    assert sum(one.mask is not None and one.mask.area_px > 0 for one in first) > 15
-
-
-def test_a_replay_without_pictures_gives_the_same_masks(recorded: Path, tmp_path: Path) -> None:
-    rois = [{"kind": "replay", "path": str(recorded)}]
-    segmenter = {"backend": "replay", "path": str(recorded), "realtime": False}
-    config = _config(None, rois, tmp_path / "r", segmenter=segmenter)
-    again = _results(_run(config, tmp_path / "r"))
-    first = _results(Recording(recorded))
-    assert len(again) == len(first)
-    for one, other in zip(first, again, strict=True):
-        assert _same(one.mask, other.mask)
-        assert (one.roi, one.region) == (other.roi, other.region)
-
-
-def test_a_replay_in_real_time_keeps_the_distances(recorded: Path) -> None:
-    backend = ReplayBackend(recorded)
-    began = time.monotonic()
-    results = [backend.read(5) for _ in range(10)]
-    entries = Recording(recorded).entries
-    assert time.monotonic() - began >= (entries[9].t_ns - entries[0].t_ns) / 1e9 * 0.95
-    assert [result.frame.index for result in results] == list(range(10))
-    backend.close()
-
-
-def test_the_backend_ends_times_out_and_loops(recorded: Path, tmp_path: Path) -> None:
-    backend = ReplayBackend(recorded, realtime=False)
-    for _ in range(25):
-        backend.read(1)
-    with pytest.raises(EOFError):
-        backend.read(1)
-    backend.close()
-    looping = ReplayBackend(recorded, realtime=False, loop=True)
-    assert [looping.read(1).frame.index for _ in range(51)] == list(range(51))
-    slow = _record(tmp_path / "slow", [a_result(0, timestamp_ns=0),
-                                       a_result(1, timestamp_ns=10**11)])  # fmt: skip
-    waiting = ReplayBackend(slow.folder)
-    waiting.read(1)
-    with pytest.raises(BackendTimeoutError):
-        waiting.read(0.01)
-
-
-def test_the_backend_needs_a_recording(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="expected a recording"):
-        Segmenter("replay", path=tmp_path)
-    _record(tmp_path / "empty", [])
-    with pytest.raises(UnavailableError, match="got none"):
-        Segmenter("replay", path=tmp_path / "empty")
-
-
-def test_a_stream_of_a_recording_ends(recorded: Path) -> None:
-    with Segmenter("replay", path=recorded, realtime=False) as segmenter:
-        results = list(segmenter.stream(Roi(0.2, 0.2, 0.5, 0.5)))
-    assert len(results) == 25
-    with pytest.raises(Exception, match="closed"):
-        segmenter.backend.aim(None)
