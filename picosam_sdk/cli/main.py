@@ -30,6 +30,7 @@ VERBS = (
     "imx500",
     "parity",
     "privacy",
+    "record",
     "plugins",
 )
 """The verbs of the SDK's own, one module a verb; those of plugins come by their hook."""
