@@ -236,3 +236,13 @@ def test_whatever_comes_what_is_said_holds_together(
     events = events_of(said)
     for one_event, next_event in pairwise(events):
         assert one_event.start_ns <= one_event.end_ns == next_event.start_ns
+
+
+@pytest.mark.parametrize("rate_hz", [5.5, 10, 15])
+def test_a_slow_tracker_is_no_tracker_full_of_holes(rate_hz: float) -> None:
+    one, now_ns = tracker(), 0
+    for _ in range(30):
+        now_ns += round(1e9 / rate_hz)
+        last = one.push(Gaze(0.4, 0.4, now_ns))
+    assert last.state is EyeState.FIXATION
+    assert last.dwell_ns > 1_000 * MS

@@ -25,7 +25,8 @@ class FilterConfig:
         min_fixation_ms: shorter ones do not count.
         merge_ms, merge_deg: a fixation goes on after an interruption of at most so long, if the
             eye is back at most so far from where it was (Olsen 2012).
-        gap_ms: over a longer hole between two samples no velocity is taken (Olsen 2012).
+        gap_ms: over a longer hole between two samples no velocity is taken (Olsen 2012), unless
+            the tracker is always so slow.
         min_confidence: a sample with less counts as missing.
         blink_ms: the eye may be missing for so long; then it is lost. 0: it is lost at once.
         dwell_deg: the dwell goes on over a blink or a small saccade if the next fixation lies at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +21,9 @@ __all__ = ["EyeState", "FixationTracker", "Sighting"]
 
 _RECENT_NS = 200_000_000
 """Over how long the place of a fixation is averaged, to tell whether the eye has come back."""
+
+_SLOWEST_NS = 200_000_000
+"""The slowest rate that is taken for a tracker's own is 5 Hz."""
 
 
 class EyeState(Enum):
@@ -108,6 +112,7 @@ class FixationTracker:
         self._detector.reset()
         self._fixation: _Fixation | None = None
         self._usable: Sighting | None = None
+        self._steps_ns: deque[int] = deque(maxlen=7)
         self._last: Sighting | None = None
 
     @property
@@ -145,8 +150,8 @@ class FixationTracker:
     def _seen(self, gaze: Gaze) -> Sighting:
         now_ns, before = gaze.timestamp_ns, self._last
         if self._usable is not None:
-            hole_ms = (now_ns - self._usable.gaze.timestamp_ns) / 1e6
-            if hole_ms > self._config.gap_ms:
+            step_ns = now_ns - self._usable.gaze.timestamp_ns
+            if self._is_hole(step_ns):
                 self._detector.reset()
             else:
                 before = self._usable  # what was missed in between was no blink
@@ -161,6 +166,12 @@ class FixationTracker:
         dwell_ns = now_ns - fixation.dwell_since_ns
         self._usable = Sighting(EyeState.FIXATION, gaze, x, y, fixation.since_ns, dwell_ns)
         return self._usable
+
+    def _is_hole(self, step_ns: int) -> bool:
+        """Whether too much time has passed to know what the eye did; a slow tracker is no hole."""
+        usual_ns = statistics.median(self._steps_ns) if self._steps_ns else 0
+        self._steps_ns.append(min(step_ns, _SLOWEST_NS))
+        return step_ns > max(self._config.gap_ms * 1e6, 2.5 * usual_ns)
 
     def _fixation_of(self, still: Still | None, now_ns: int) -> _Fixation | None:
         """The fixation to which a sample belongs: the one before, or a new one."""
