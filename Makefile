@@ -12,8 +12,10 @@ PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'pl
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
-demo: $(VENV)/core.stamp ## segment the sample photos; the pictures go to out/demo
+demo: $(VENV)/demo.stamp ## segment the sample photos, then run the glasses; pictures go to out/demo
 	@$(BIN)/picosam demo -o out/demo
+	@echo; echo "Now the glasses: 12 s of a recording, in real time ..."
+	@$(BIN)/python examples/gaze_glasses/app.py -o out/demo/glasses
 
 test: lint ## lint, types, layers and all tests
 	@$(BIN)/python -m pytest
@@ -50,6 +52,11 @@ $(VENV)/core.stamp: pyproject.toml | $(BIN)/python
 	@$(PIP) install -e .
 	@touch $@
 
+$(VENV)/demo.stamp: pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(BIN)/python
+	@echo "Installing picosam-sdk and its plugins for gaze and MQTT into $(VENV) ..."
+	@$(PIP) install -e . -e 'plugins/picosam-gaze[plot]' -e 'plugins/picosam-mqtt[demo]'
+	@touch $@ $(VENV)/core.stamp
+
 # The tests run the camera class of picamera2, which pip builds against libcap and which loads
 # libarchive.
 $(VENV)/system.stamp: | $(BIN)/python
@@ -69,4 +76,4 @@ $(VENV)/system.stamp: | $(BIN)/python
 $(VENV)/dev.stamp: pyproject.toml tests/constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python $(VENV)/system.stamp
 	@echo "Installing picosam-sdk and the test tools into $(VENV) (a few minutes, once) ..."
 	@$(PIP) install -e '.[dev]' $(PLUGINS) -c tests/constraints.txt
-	@touch $@ $(VENV)/core.stamp
+	@touch $@ $(VENV)/core.stamp $(VENV)/demo.stamp
