@@ -218,8 +218,12 @@ class Listener:
         self._client.publish(topic, payload, qos, retain).wait_for_publish(LIMIT_S)
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        """Ends it. No cycle is left: paho closes the last of its sockets when it is forgotten."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.disconnect()
+            client.loop_stop()
+            client.on_connect = client.on_message = client.on_subscribe = None
 
 
 class FaultProxy:

@@ -324,7 +324,7 @@ class TestRefusals:
         wait_until(lambda: reason(connection) in ("not-authorized", "credentials"))
         assert "password" in connection.problem.hint
         assert "wrong" not in str(connection.stats)
-        time.sleep(0.5)  # ten pauses of a broker that is down
+        time.sleep(0.25)  # five pauses of a broker that is down
         assert broker.log().count("not authorised") == 1
 
     def test_a_password_that_was_corrected_is_taken(

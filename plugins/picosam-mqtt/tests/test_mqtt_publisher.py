@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from picosam_mqtt import plugin
 from picosam_mqtt.decode import decode
 from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
 from picosam_mqtt.signing import SignatureError, Verifier
@@ -359,7 +360,8 @@ class TestConfig:
             MqttPublisher(MqttPublisherConfig(), Context()).publish(a_result())
 
     def test_plugin_offers_it(self) -> None:
-        plugins = Plugins()
+        plugins = Plugins(discover=False)
+        plugins.register(plugin, "mqtt")
         assert plugins.part(Publisher, "mqtt") is MqttPublisher
         assert "mqtt" in plugins.parts(RoiSource)
         assert "mqtt" in [command.name for command in plugins.commands()]
