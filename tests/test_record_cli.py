@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from picosam_sdk import app
 from picosam_sdk.cli.main import main
 from picosam_sdk.recording import LINES, Recording
 from picosam_sdk.testing.part_contract import eventually
@@ -115,7 +117,6 @@ def test_it_stops_after_the_seconds(config: Path) -> None:
 def test_its_table_has_only_the_grants_that_were_given(config: Path) -> None:
     import argparse
 
-    from picosam_sdk import app
     from picosam_sdk.cli import record
 
     def grants(*options: str) -> Any:
@@ -149,3 +150,22 @@ def test_a_signal_ends_it_cleanly(config: Path, number: int, root: Path) -> None
     recording = Recording(folder)
     assert len(recording.entries) == done["results"] == done["pictures"]
     assert lines.read_bytes().endswith(b"\n")
+
+
+def test_what_the_documentation_shows_works(
+    config: Path, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each configuration of docs/recording.md is one, and its program runs over a recording."""
+    text = (root / "docs" / "recording.md").read_text("utf-8")
+    tables = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(tables) == 3
+    for index, table in enumerate(tables):
+        path = config.parent / f"{index}.toml"
+        path.write_text(table)
+        app.make_parts(app.load(path))
+    assert _record(config) == 0
+    (config.parent / "r").rename(config.parent / "monday")
+    monkeypatch.chdir(config.parent)
+    capsys.readouterr()
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], {})
+    assert len(capsys.readouterr().out.splitlines()) == 12
