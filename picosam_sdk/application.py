@@ -75,8 +75,9 @@ class Application:
 
     @property
     def stuck(self) -> bool:
-        """Whether the loop's thread hangs in a camera or backend after the end."""
-        return self._stop.is_set() and self._thread is not None and self._thread.is_alive()
+        """Whether a thread hangs in a camera, backend or publisher after the end."""
+        loop = self._thread is not None and self._thread.is_alive()
+        return self._stop.is_set() and (loop or any(box.alive for box in self._outboxes))
 
     def __enter__(self) -> Self:
         try:
@@ -266,7 +267,7 @@ def status_text(stats: dict[str, Any]) -> str:
         text += f" | {name}: {one.get('sent', 0)} sent"
         if one.get("dropped"):
             text += f", {one['dropped']} dropped"
-        if one.get("state") != "ready":
+        if one.get("state") not in ("ready", "closed"):
             text += f", {one.get('state')}"
     for role in ("camera", "backend", "roi"):
         for name, one in stats.get(role, {}).items():

@@ -103,6 +103,11 @@ class Outbox:
         """How many results wait for the publisher."""
         return len(self._queue)
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def finish(self, timeout_s: float) -> None:
         """Takes no more results, and delivers those that wait for at most this long."""
         with self._condition:

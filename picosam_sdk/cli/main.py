@@ -29,6 +29,8 @@ VERBS = (
     "quantize",
     "imx500",
     "parity",
+    "run",
+    "config",
     "privacy",
     "record",
     "plugins",
