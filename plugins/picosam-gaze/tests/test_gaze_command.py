@@ -143,11 +143,13 @@ def test_evaluate_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) ->
         assert words in said
     assert main([*few, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert len(rows) == 8
+    assert len(rows) == 10
     best = next(row for row in rows if (row["filter"], row["noise_deg"]) == ("I-VT", 0.1))
     assert best["fixation_f1"] > 0.9
     assert best["fixations"] > 20
-    poor = [row for row in rows if "published" in row["filter"] and row["noise_deg"] == 0.5]
+    worse = next(row for row in rows if "One-Euro" in row["filter"] and row["noise_deg"] == 0.1)
+    assert best["point_error_deg"] < worse["point_error_deg"]
+    poor = [row for row in rows if "as published" in row["filter"] and row["noise_deg"] == 0.5]
     assert all(row["fixation_f1"] < 0.2 for row in poor)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,9 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from picosam_gaze.calibration import (
-    Calibration,
     CalibrationError,
-    CalibrationFileError,
     ClusteredError,
     CollinearError,
     IllConditionedError,
@@ -25,10 +21,6 @@ from picosam_gaze.calibration import (
     TooFewInliersError,
     TooFewPairsError,
     fit,
-    load_calibration,
-    read_lens,
-    read_pairs,
-    save_calibration,
 )
 from picosam_gaze.lens import Lens
 from picosam_gaze.mapping import HomographyMapping, IdentityMapping
@@ -63,13 +55,6 @@ def a_set(scene: Points | None = None, noise_px: float = 0.0, lens: Lens | None 
     sensor = through(TRUE, straight)
     noise = np.random.default_rng(4).normal(size=sensor.shape) * noise_px / np.array(SENSOR_PX)
     return Pairs(scene, sensor + noise, SCENE_PX, SENSOR_PX)
-
-
-def write(
-    path: Path, rows: list[list[Any]], head: str = "scene_x,scene_y,sensor_x,sensor_y"
-) -> Path:
-    path.write_text(head + "\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n")
-    return path
 
 
 def test_identity_leaves_a_gaze_where_it_is() -> None:
@@ -289,118 +274,3 @@ def test_any_mapping_that_keeps_the_view_in_front_is_found_again(
         back = HomographyMapping(np.linalg.inv(found.matrix))
         if lens is None and back.point(*there) == back.point(*there):
             assert back.point(*there) == pytest.approx(place, abs=1e-4)
-
-
-@pytest.mark.parametrize("lens", [None, LENS])
-def test_a_calibration_comes_back_from_its_file(tmp_path: Path, lens: Lens | None) -> None:
-    found = fit(a_set(grid(5, 4), noise_px=2.0, lens=lens), lens)
-    save_calibration(found, tmp_path / "c.json")
-    back = load_calibration(tmp_path / "c.json")
-    assert back == found
-    assert back.mapping.point(0.3, 0.7) == found.mapping.point(0.3, 0.7)
-    assert json.loads((tmp_path / "c.json").read_text())["version"] == 1
-
-
-def stored(found: Calibration, path: Path) -> dict[str, Any]:
-    save_calibration(found, path)
-    raw: dict[str, Any] = json.loads(path.read_text())
-    return raw
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"format": "something"}, "another file"),
-        ({"version": 2}, "version 1"),
-        ({"homography": [[1, 0], [0, 1]]}, "3 x 3"),
-        ({"homography": [[1, 0, 0], [0, 1, 0], [0, 0, "x"]]}, "complete"),
-        ({"homography": None}, "complete"),
-        ({"homography": [[1, 0, 0], [0, 1e999, 0], [0, 0, 1]]}, "complete"),
-        ({"lens": {"size_px": [1, 1]}}, "complete"),
-        ({"lens": {"size_px": [1600, 1200], "camera_matrix": 3, "distortion": []}}, "complete"),
-        ({"error": {"median": 1}}, "complete"),
-        ({"scene_px": [0, 0]}, "complete"),
-        ({"outliers": None}, "complete"),
-    ],
-)
-def test_a_damaged_file_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    raw = stored(fit(a_set()), tmp_path / "c.json")
-    (tmp_path / "c.json").write_text(json.dumps({**raw, **change}).replace("Infinity", "1e999"))
-    with pytest.raises(CalibrationFileError, match=words):
-        load_calibration(tmp_path / "c.json")
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"NaN", b"\xff\xfe", b"[" * 100_000])
-def test_what_is_no_calibration_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "c.json").write_bytes(content)
-    with pytest.raises(CalibrationFileError):
-        load_calibration(tmp_path / "c.json")
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationFileError, match="No such file"):
-        load_calibration(tmp_path / "c.json")
-    with pytest.raises(CalibrationFileError, match="No such file"):
-        read_pairs(tmp_path / "c.csv")
-    with pytest.raises(CalibrationFileError, match="expected to write"):
-        save_calibration(fit(a_set()), tmp_path / "none" / "c.json")
-
-
-def test_pairs_in_pixels_and_in_shares(tmp_path: Path) -> None:
-    pixels = write(tmp_path / "p.csv", [[160, 240, 202.8, 152], [800, 600, 1014, 760]])
-    pairs = read_pairs(pixels, SCENE_PX, SENSOR_PX)
-    assert pairs.scene == pytest.approx(np.array([[0.1, 0.2], [0.5, 0.5]]))
-    assert pairs.sensor == pytest.approx(np.array([[0.1, 0.1], [0.5, 0.5]]))
-    shares = tmp_path / "s.csv"
-    shares.write_text("﻿name,sensor_y,sensor_x,scene_y,scene_x\na,0.1,0.2,0.3,0.4\n")
-    pairs = read_pairs(shares)
-    assert pairs.scene.tolist() == [[0.4, 0.3]]
-    assert pairs.sensor.tolist() == [[0.2, 0.1]]
-    with pytest.raises(CalibrationError, match="sizes of both"):
-        read_pairs(shares, SCENE_PX)
-
-
-@pytest.mark.parametrize(
-    ("head", "row", "words"),
-    [
-        ("x,y", [1, 2], "expected the columns"),
-        ("scene_x,scene_y,sensor_x,sensor_y", [0.1, 0.2, 0.3, "left"], "line 2.*'left'"),
-        ("scene_x,scene_y,sensor_x,sensor_y", [0.1, 0.2, 0.3], "sensor_y in line 2"),
-        ("scene_x,scene_y,sensor_x,sensor_y", [0.1, "nan", 0.3, 0.1], "scene_y in line 2"),
-        ("", [], "expected the columns"),
-    ],
-)
-def test_a_wrong_line_of_pairs_is_named(
-    tmp_path: Path, head: str, row: list[Any], words: str
-) -> None:
-    with pytest.raises(CalibrationFileError, match=words):
-        read_pairs(write(tmp_path / "p.csv", [row], head))
-
-
-def test_too_many_pairs_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationFileError, match="at most 5000"):
-        read_pairs(write(tmp_path / "p.csv", [[0.1, 0.2, 0.3, 0.4]] * 5001))
-
-
-@pytest.mark.parametrize("name", ["distortion", "distortion_coefficients", "dist_coefs"])
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_lens_as_cameras_export_it(tmp_path: Path, name: str, nested: bool) -> None:
-    distortion: list[Any] = list(LENS.distortion)
-    raw = {"camera_matrix": LENS.matrix, name: [distortion] if nested else distortion}
-    path = tmp_path / "scene_camera.json"
-    path.write_text(json.dumps(raw))
-    assert read_lens(path, SCENE_PX) == LENS
-    with pytest.raises(CalibrationFileError, match="size"):
-        read_lens(path, None)
-    path.write_text(json.dumps({**raw, "size_px": SCENE_PX}))
-    assert read_lens(path, None) == LENS
-
-
-@pytest.mark.parametrize(
-    "raw", [{}, [], {"camera_matrix": [[1]], "distortion": [0] * 5},
-            {"camera_matrix": LENS.matrix, "distortion": "none"}]
-)  # fmt: skip
-def test_what_is_no_lens_file_is_refused(tmp_path: Path, raw: Any) -> None:
-    (tmp_path / "l.json").write_text(json.dumps(raw))
-    with pytest.raises(InputError):
-        read_lens(tmp_path / "l.json", SCENE_PX)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from picosam_gaze.calibration import Pairs, fit, save_calibration
+from picosam_gaze.calibration import CalibrationError, Pairs, fit, save_calibration
 from picosam_gaze.roi import GazeRoi, GazeRoiConfig
 from picosam_gaze.source import GazeSource, SourceConfig
 from picosam_gaze.traces import TraceConfig, make_trace
@@ -39,6 +39,7 @@ class ListedSource(GazeSource):
         self.waiting: list[Gaze] = []
         self.clock: int | None = None
         self.told: Mapping[str, Any] = {}
+        self.size_px: tuple[int, int] | None = None
 
     def samples(self) -> list[Gaze]:
         waiting, self.waiting = self.waiting, []
@@ -47,6 +48,10 @@ class ListedSource(GazeSource):
     @property
     def connected(self) -> bool:
         return True
+
+    @property
+    def view_px(self) -> tuple[int, int] | None:
+        return self.size_px
 
     @property
     def clock_ns(self) -> int | None:
@@ -248,6 +253,35 @@ def test_a_wrong_key_is_named(options: dict[str, Any], words: str) -> None:
 def test_a_calibration_that_is_not_there_is_told_when_it_is_opened(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         make(mapping="", calibration=str(tmp_path / "none.json"))
+
+
+def test_a_calibration_of_a_picture_of_another_shape_is_refused(tmp_path: Path) -> None:
+    scene = np.array([[x, y] for x in (0.1, 0.5, 0.9) for y in (0.2, 0.5, 0.8)])
+    save_calibration(fit(Pairs(scene, scene, (1600, 1200), (640, 480))), tmp_path / "c.json")
+    roi, source = make(mapping="", calibration=str(tmp_path / "c.json"))
+    roi.latest(0)
+    source.size_px = (800, 600)
+    roi.latest(0)
+    source.size_px = (1280, 720)
+    with pytest.raises(CalibrationError, match="1280 x 720 px, got one for 1600 x 1200"):
+        roi.latest(0)
+    with pytest.raises(CalibrationError):
+        roi.open()
+
+
+@pytest.mark.parametrize(
+    ("size_px", "state"), [((1000, 4000), "saccade"), ((1600, 1200), "fixation")]
+)
+def test_the_size_that_a_source_learns_late_counts(size_px: tuple[int, int], state: str) -> None:
+    """Degrees up and down depend on it: 0.9 of them are a saccade, 0.2 are not."""
+    roi, source = make(fov_deg=90.0, filter={"window_ms": 20})
+    source.size_px = size_px
+    now_ns = 50_000 * MS
+    source.rest(now_ns, ms=500)
+    roi.latest(now_ns)
+    source.rest(now_ns + 100 * MS, y=0.502, ms=95)
+    roi.latest(now_ns + 100 * MS)
+    assert roi.stats["eye"] == state
 
 
 def test_stats_of_a_strange_source_still_fit_into_json() -> None:

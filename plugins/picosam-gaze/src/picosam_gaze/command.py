@@ -111,7 +111,7 @@ def _add_evaluate(below: Any) -> None:
         "--noise", type=float, nargs="+", default=[0.1, 0.3, 0.5, 1.0], metavar="DEG",
         help="root mean square (default: 0.1 0.3 0.5 1.0)",
     )  # fmt: skip
-    parser.add_argument("--seconds", type=_positive, default=60.0, help="of a trace (default: 60)")
+    parser.add_argument("--seconds", type=_positive, default=40.0, help="of a trace (default: 40)")
     parser.add_argument("--seeds", type=_count, default=3, help="traces a cell (default: 3)")
     parser.add_argument(
         "--pursuit", type=_share, default=0.0, help="share of smooth pursuits (default: 0)"

@@ -153,8 +153,9 @@ class Prompter:
         """What to look at now.
 
         Returns:
-            None without a target, and while the gaze is stale, lost or outside the view. A target
-            outlives that for ``leave_ms``, so that the eye may come back to it.
+            None without a target, and while the gaze is stale or outside the view. A target
+            outlives that for ``leave_ms``, so that the eye may come back to it; an eye that is
+            lost has left it.
         """
         look = self._look
         if self._target is not None and self._gone(now_ns):

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from picosam_gaze.calibration import load_calibration
+from picosam_gaze.calibration import Calibration, CalibrationError, load_calibration
 from picosam_gaze.filters import FilterConfig, FixationTracker, Sighting, View
 from picosam_gaze.mapping import IdentityMapping, Mapping
 from picosam_gaze.prompting import Look, PromptConfig, Prompter
 from picosam_gaze.source import GazeSource, source_class
 from picosam_sdk.config import check, from_mapping
-from picosam_sdk.errors import ConfigError
+from picosam_sdk.errors import ConfigError, InputError
 from picosam_sdk.interfaces import Context, RoiSource
 from picosam_sdk.mask import Result
 from picosam_sdk.types import Prompt, Roi
@@ -99,28 +99,29 @@ class GazeRoi(RoiSource):
         table: SourceTable = config.source
         self.source = source or table.kind(table.settings, context)
         _check_mapping(config, self.source)
+        self._calibration: Calibration | None = None
         self._mapping: Mapping = IdentityMapping()
+        self._size_px: tuple[int, int] | None = None
         self._tracker = FixationTracker(config.filter)
         self._prompter = Prompter(config.prompt)
         self._counts: Counter[str] = Counter()
         self._sighting: Sighting | None = None
 
     def open(self) -> None:
-        config = self.config
-        self.source.open()
-        fov_deg, size_px = config.fov_deg, self.source.view_px
+        path = self.config.calibration
+        self._calibration = None if path is None else load_calibration(path)
         self._mapping = IdentityMapping()
-        if config.calibration is not None:
-            calibration = load_calibration(config.calibration)
-            self._mapping = calibration.mapping
-            size_px = size_px or calibration.scene_px
-            if fov_deg is None and calibration.lens is not None:
-                fov_deg = calibration.lens.fov_deg
-        aspect = 4 / 3 if size_px is None else size_px[0] / size_px[1]
-        self._tracker = FixationTracker(config.filter, View(fov_deg or FOV_DEG, aspect))
-        self._prompter = Prompter(config.prompt)
+        if self._calibration is not None:
+            self._mapping = self._calibration.mapping
+        self._prompter = Prompter(self.config.prompt)
         self._counts = Counter(dict.fromkeys(("samples", "future", "prompts"), 0))
         self._sighting = None
+        self.source.open()
+        try:
+            self._take_size(self.source.view_px)
+        except InputError:
+            self.source.close()
+            raise
 
     def close(self) -> None:
         self.source.close()
@@ -129,6 +130,8 @@ class GazeRoi(RoiSource):
 
     def latest(self, now_ns: int) -> Prompt | Roi | None:
         samples = self.source.samples()
+        if self.source.view_px != self._size_px:  # some know it only when they are connected
+            self._take_size(self.source.view_px)
         clock_ns = self.source.clock_ns
         clock_ns = now_ns if clock_ns is None else clock_ns
         for gaze in samples:
@@ -164,6 +167,18 @@ class GazeRoi(RoiSource):
             "source": _plain(self.source.stats),
         }
 
+    def _take_size(self, size_px: tuple[int, int] | None) -> None:
+        """Makes a tracker for a scene camera of this size."""
+        calibration, fov_deg = self._calibration, self.config.fov_deg
+        self._size_px = size_px
+        if calibration is not None:
+            _check_size(calibration.scene_px, size_px)
+            size_px = size_px or calibration.scene_px
+            if fov_deg is None and calibration.lens is not None:
+                fov_deg = calibration.lens.fov_deg
+        aspect = 4 / 3 if size_px is None else size_px[0] / size_px[1]
+        self._tracker = FixationTracker(self.config.filter, View(fov_deg or FOV_DEG, aspect))
+
     def _look(self, sighting: Sighting) -> Look:
         x, y = self._mapping.point(sighting.x, sighting.y)
         gaze = replace(sighting.gaze, x=x, y=y)
@@ -197,6 +212,19 @@ def _check_mapping(config: GazeRoiConfig, source: GazeSource) -> None:
             hint="Make a calibration: picosam gaze calibrate PAIRS.csv -o calibration.json, and "
             "set calibration = 'calibration.json'. If both are one camera, set mapping = "
             "'identity'.",
+        )
+
+
+def _check_size(calibrated: tuple[int, int] | None, size_px: tuple[int, int] | None) -> None:
+    """Refuses a calibration of a picture of another shape: its shares are others."""
+    if calibrated is None or size_px is None:
+        return
+    ratio = (calibrated[0] / calibrated[1]) / (size_px[0] / size_px[1])
+    if abs(ratio - 1) > 0.02:
+        raise CalibrationError(
+            f"expected a calibration for the scene camera's {size_px[0]} x {size_px[1]} px, got "
+            f"one for {calibrated[0]} x {calibrated[1]} px",
+            hint="Calibrate with pictures of that shape: picosam gaze calibrate.",
         )
 
 
