@@ -1,6 +1,7 @@
-"""Checks that what the core depends on has wheels for 64-bit Raspberry Pi OS.
+"""Checks that what core and plugins depend on has wheels for 64-bit Raspberry Pi OS.
 
-Asks pip to resolve the dependencies in pyproject.toml for Bookworm (Python 3.11, glibc 2.36) and
+Asks pip to resolve the dependencies in pyproject.toml, and those of the plugins with all their
+extras, for Bookworm (Python 3.11, glibc 2.36) and
 Trixie (Python 3.13, glibc 2.41) on aarch64, wheels only, and prints what it would install; for
 Bookworm also under numpy 1, which its picamera2 is built against. Nothing is installed.
 Exit code 1 if something has no wheel; the dependency that brings it is named.
@@ -25,8 +26,7 @@ SYSTEMS = [  # name, Python, minor version of glibc 2, further requirements
 
 
 def main() -> int:
-    project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))
-    requirements: list[str] = project["project"]["dependencies"]
+    requirements = all_requirements(Path(__file__).parents[1])
     failed = False
     for system, python, glibc_minor, further in SYSTEMS:
         print(f"Raspberry Pi OS {system}: Python {python}, aarch64, glibc 2.{glibc_minor}")
@@ -38,6 +38,18 @@ def main() -> int:
             alone = [r for r in requirements if resolve([r, *further], python, glibc_minor) is None]
             print(f"  no wheels for: {', '.join(alone) or 'all of them together'}")
     return int(failed)
+
+
+def all_requirements(root: Path) -> list[str]:
+    """What the core needs, and what each plugin needs with all its extras."""
+    core = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    found: set[str] = set(core["dependencies"])
+    for path in root.glob("plugins/*/pyproject.toml"):
+        project = tomllib.loads(path.read_text("utf-8"))["project"]
+        found.update(project["dependencies"])
+        for extra in project.get("optional-dependencies", {}).values():
+            found.update(extra)
+    return sorted(line for line in found if not line.startswith("picosam-"))
 
 
 def resolve(

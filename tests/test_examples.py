@@ -130,10 +130,9 @@ def test_gaze_glasses(run: Run, tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "glasses" / "figures.json").read_text())
     assert "object held for 1.0 s" in out
     assert figures["masks_received"] > 0.8 * figures["frames"] > 100
-    by_name = {row["object"]: row for row in figures["fixations"]}
-    for name in ("cup", "helmet"):
-        assert by_name[name]["miou"] > 0.6
-        assert 0.3 < by_name[name]["to_mask_s"] < 2
+    found = [row for row in figures["fixations"] if (row["miou"] or 0) > 0.6]
+    assert {"cup", "helmet"} <= {row["object"] for row in found}, figures["fixations"]
+    assert all(0.3 < row["to_mask_s"] < 2 for row in found)
     assert sum(figures["bytes_received"].values()) < figures["bytes_of_frames"] / 1000
     for name in ("glasses.jpg", "figure.png"):
         assert cv2.imread(str(tmp_path / "glasses" / name)) is not None
