@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if done["dropped"]:
         print(f"picosam: {done['dropped']} results were dropped, since writing took too long; "
               "try --jpg, or max_fps in [run]", file=sys.stderr)  # fmt: skip
+    if done["error"]:
+        print(f"picosam: writing failed in between: {done['error']}", file=sys.stderr)
     if args.json:
         print(json.dumps(done))
     else:
@@ -163,6 +165,7 @@ def _recorded(stats: dict[str, Any], name: str) -> dict[str, Any]:
         "pictures": own.get("images", 0),
         "bytes": own.get("bytes", 0),
         "dropped": recorder.get("dropped", 0),
+        "error": str(recorder.get("last_error", "")),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from picosam_sdk import CameraError, ConfigError, Context
+from picosam_sdk import CameraError, ConfigError, Context, app
 from picosam_sdk.cameras.rtsp import RtspCamera, RtspConfig
 from picosam_sdk.config import Secret, from_mapping
+from picosam_sdk.settings import AppConfig
 from picosam_sdk.testing.contract import CameraContract
 from picosam_sdk.testing.part_contract import eventually
 from tests.cameras.streams import HttpJpegServer, RtspServer, shade
@@ -194,3 +196,26 @@ def test_a_url_from_the_environment_is_read_when_it_is_opened(
     monkeypatch.setenv("PICOSAM_TEST_URL", "gopher://x")
     with pytest.raises(ConfigError, match=r"^url: "):
         camera.open()
+
+
+def test_a_run_survives_the_loss_of_its_camera(server: Any) -> None:
+    """The pipeline opens it again, and frames go on."""
+    camera = {"kind": "rtsp", "url": server.url, "username": "me", "password": "hunter2/ü",
+              "timeout_s": 2.0}  # fmt: skip
+    raw = {"camera": camera, "roi": [{"kind": "grid"}], "publish": [{"kind": "print"}]}
+    with app.build(from_mapping(raw, AppConfig)) as application:
+        runner = threading.Thread(target=application.run)
+        runner.start()
+
+        def frames() -> int:
+            return int(application.stats()["camera"]["rtsp"].get("frames", 0))
+
+        try:
+            assert eventually(lambda: frames() >= 3, 20)
+            server.drop()
+            lost = frames()
+            assert eventually(lambda: frames() >= lost + 20, 20)
+            assert application.stats()["camera"]["rtsp"]["restarts"] == 1
+        finally:
+            application.stop()
+            runner.join(20)
