@@ -126,9 +126,18 @@ def _first(cls: type) -> str:
 
 
 def _fields(cls: Any) -> list[str]:
-    """A table of a dataclass's fields."""
+    """A table of a dataclass's fields, and of those of the plugin's tables in it."""
+    rows = _rows(cls, "")
+    if not rows:
+        return ["No keys of its own.\n"]
+    return ["| key | type | default | |\n| --- | --- | --- | --- |", "\n".join(rows) + "\n"]
+
+
+def _rows(cls: Any, where: str) -> list[str]:
     hints = typing.get_type_hints(cls)
-    notes = _notes(inspect.getdoc(cls) or "")
+    notes: dict[str, str] = {}
+    for base in reversed(cls.__mro__):  # a base class describes its own keys
+        notes |= _notes(inspect.cleandoc(base.__doc__ or ""))
     rows = []
     for field in dataclasses.fields(cls):
         if field.metadata:
@@ -138,11 +147,13 @@ def _fields(cls: Any) -> list[str]:
             default = f"`{_value(field.default)}`"
         elif field.default_factory is not dataclasses.MISSING:
             default = f"`{_value(field.default_factory())}`"
-        rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {default} | "
+        hint = hints[field.name]
+        rows.append(f"| `{where}{field.name}` | {_type(hint)} | {default} | "
                     f"{notes.get(field.name, '')} |")  # fmt: skip
-    if not rows:
-        return ["No keys of its own.\n"]
-    return ["| key | type | default | |\n| --- | --- | --- | --- |", "\n".join(rows) + "\n"]
+        for inner in (hint, *typing.get_args(hint)):
+            if dataclasses.is_dataclass(inner) and not inner.__module__.startswith("picosam_sdk."):
+                rows += _rows(inner, f"{where}{field.name}.")
+    return rows
 
 
 def _options(cls: type) -> list[str]:

@@ -536,6 +536,16 @@ class TestConfig:
         assert "secret" not in repr(config)
 
     @pytest.mark.parametrize(
+        ("host", "tls", "exposed"),
+        [("broker", None, True), ("broker", TlsConfig(), False), ("127.0.0.1", None, False)],
+    )
+    def test_a_password_on_an_open_line_is_said(
+        self, host: str, tls: TlsConfig | None, exposed: bool
+    ) -> None:
+        config = ConnectionConfig(host, tls=tls, username="me", password=Secret(text="x"))
+        assert config.exposes_password is exposed
+
+    @pytest.mark.parametrize(
         ("table", "words"),
         [
             ({"hots": "a"}, "did you mean 'host'"),

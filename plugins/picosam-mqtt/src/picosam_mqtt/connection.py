@@ -108,6 +108,8 @@ class Connection:
             raise RuntimeError("expected a new Connection, got one that was started before")
         if self.config.password is not None:
             self.config.password.reveal("password")
+        if self.config.exposes_password:
+            _LOG.warning("the password for %s goes out unencrypted: set tls", self.config.url)
         if self.config.tls is not None:
             self.config.tls.context()
         self._wake_fds = os.pipe()

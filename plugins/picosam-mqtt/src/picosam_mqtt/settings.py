@@ -77,13 +77,13 @@ class ConnectionConfig:
         transport: "tcp" or "websockets".
         path: of the WebSocket.
         tls: None for none; ``tls = {}`` trusts the system's authorities.
-        username, password: None of them goes out unencrypted unless you leave out ``tls``.
+        username, password: for the broker; without ``tls`` they go out unencrypted.
         version: of MQTT: "5", "3.1.1", or "auto": 5, and 3.1.1 if the broker does not speak 5.
         client_id: unique at the broker; "" for one that the application chooses.
         keepalive_s: a broker that is silent for up to twice as long is given up.
         connect_timeout_s: for the TCP connection, for TLS, and for the broker's answer.
-        reconnect_s: pause before the second attempt, doubled up to ``reconnect_max_s``; each
-            is shortened by chance, so that a fleet does not come back at one instant.
+        reconnect_s, reconnect_max_s: pause before the second attempt, doubled each time up to the
+            longest; each is shortened by chance, so that a fleet does not come back at once.
         refused_retry_s: pause where trying soon is of no use, as after a wrong password.
     """
 
@@ -125,6 +125,12 @@ class ConnectionConfig:
         if self.transport == "websockets":
             return 80 if self.tls is None else 443
         return 1883 if self.tls is None else 8883
+
+    @property
+    def exposes_password(self) -> bool:
+        """Whether a password would go through a network unencrypted."""
+        local = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return self.password is not None and self.tls is None and not local
 
     @property
     def url(self) -> str:
