@@ -287,6 +287,16 @@ class TestVersions:
         assert connection.version == "3.1.1"
         assert old.levels == [5, 4]
 
+    def test_auto_finds_a_broker_that_speaks_3_1_1_only(self, connect: Any) -> None:
+        broker_module = pytest.importorskip("picosam_mqtt.broker")
+        pytest.importorskip("amqtt")
+        with broker_module.DemoBroker() as amqtt:
+            connection = connect(amqtt)
+            assert connection.wait_connected(5), connection.stats
+            assert connection.version == "3.1.1"
+            connection.publish("a", b"x", qos=1)
+            connection.stop()
+
     def test_auto_goes_on_trying_both_with_a_broker_that_hangs_up(
         self, scripted: Any, connect: Any, wait_until: Any
     ) -> None:
