@@ -36,7 +36,7 @@ from picosam_sdk.interfaces import (
 )
 from picosam_sdk.parts import Parts, Placed
 from picosam_sdk.plugins import Plugins
-from picosam_sdk.settings import AppConfig, EgressRule
+from picosam_sdk.settings import AppConfig, CameraTable, EgressRule
 
 __all__ = ["Application", "FileConfig", "Parts", "Placed", "build", "load", "make_parts"]
 
@@ -63,8 +63,14 @@ def load(path: str | Path) -> FileConfig:
         ConfigError: it cannot be read, or a key is unknown, missing or of another type. The keys
             of the parts themselves are checked by :func:`make_parts`.
     """
-    config = load_toml(Path(path), AppConfig)
-    folder = Path(path).absolute().parent
+    path = Path(path)
+    if not path.exists():
+        raise ConfigError(
+            f"expected a configuration file at {path}, which is not there",
+            hint=f"Check the path, or write one with: picosam config init {path}",
+        )
+    config = load_toml(path, AppConfig)
+    folder = path.absolute().parent
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     return _rooted(FileConfig(**values, folder=folder), folder)
 
@@ -103,20 +109,21 @@ def make_parts(config: AppConfig, plugins: Plugins | None = None) -> Parts:
             for index, table in enumerate(tables)
         )  # fmt: skip
 
-    camera = config.camera
+    camera: Placed[Camera, CameraTable] | None = None
+    if config.camera is not None:
+        part = _make(plugins, Camera, config.camera, "camera",  # type: ignore[type-abstract]
+                     for_recipient(context), folder)  # fmt: skip
+        camera = Placed(part, config.camera, "camera", config.camera.kind)
+    _check_waiting(config, live=camera is None or camera.part.live)
     return Parts(
         context=context,
         backend=backend,
         backend_options=_backend_options(backend, config, folder),
-        camera=None if camera is None else Placed(
-            _make(plugins, Camera, camera, "camera",  # type: ignore[type-abstract]
-                  for_recipient(context), folder),
-            camera, "camera", camera.kind,
-        ),
+        camera=camera,
         rois=placed(RoiSource, config.roi, "roi"),  # type: ignore[type-abstract]
         filters=placed(MaskFilter, config.filter, "filter"),  # type: ignore[type-abstract]
         publishers=placed(Publisher, config.publish, "publish"),  # type: ignore[type-abstract]
-    )  # fmt: skip
+    )
 
 
 def build(config: AppConfig, plugins: Plugins | None = None) -> Application:
@@ -189,6 +196,16 @@ def _check_camera(config: AppConfig, backend: type[Backend]) -> None:
             f"camera: expected a [camera] for the backend '{backend.name}', got none",
             hint='Add one, such as: [camera] kind = "webcam"',
         )
+
+
+def _check_waiting(config: AppConfig, live: bool) -> None:
+    for index, table in enumerate(config.publish):
+        if table.wait and live:
+            raise ConfigError(
+                f"publish[{index}].wait: expected false with a live camera or a sensor, whose "
+                "frames are lost meanwhile, got true",
+                hint="Leave it out; a longer queue bridges what is slow now and then.",
+            )
 
 
 def _backend_options(backend: type[Backend], config: AppConfig, folder: Path) -> dict[str, Any]:

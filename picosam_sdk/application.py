@@ -188,12 +188,14 @@ class Application:
             self._gates["roi", placed.name] = gate
             sources.append((placed.name, placed.part, gate))
         if parts.camera is None:
-            eye: SensorEye | HostEye = SensorEye(self._make_segmenter, stats, watch)
+            eye: SensorEye | HostEye = SensorEye(
+                self._make_segmenter, stats, watch, parts.backend.name
+            )
         else:
             eye = HostEye(parts.camera.part, self._make_segmenter, stats, watch, parts.camera.name)
         filters = FilterChain([(placed.name, placed.part) for placed in parts.filters], stats)
         return Pipeline(eye, RoiChain(sources, stats), filters, self._outboxes, stats,
-                        self._config.run, self._stop)  # fmt: skip
+                        self._config.run, watch)  # fmt: skip
 
     def _make_segmenter(self) -> Segmenter:
         try:

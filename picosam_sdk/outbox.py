@@ -49,6 +49,9 @@ class Outbox:
     ) -> None:
         self.name, self.stats = name, stats
         self._publisher, self._gate, self._limit = publisher, gate, table.queue
+        self.waits = table.wait
+        """Whether the loop waits for it, so that it drops nothing."""
+        self._delivering = False
         self._backoff = Backoff(table.retry_s, table.retry_max_s)
         self._condition = threading.Condition()
         self._queue: deque[Result] = deque()
@@ -96,7 +99,19 @@ class Outbox:
                 self._queue.popleft()
                 self.stats.count("dropped")
             self._queue.append(admitted)
-            self._condition.notify()
+            self._condition.notify_all()
+
+    def wait_for_room(self, timeout_s: float) -> bool:
+        """Waits until a result more would not push another out; False if it still would."""
+        with self._condition:
+            return self._condition.wait_for(lambda: len(self._queue) < self._limit, timeout_s)
+
+    def wait_delivered(self, timeout_s: float) -> bool:
+        """Waits until nothing is left to deliver; False if something still is."""
+        with self._condition:
+            return self._condition.wait_for(
+                lambda: not (self._queue or self._delivering), timeout_s
+            )
 
     @property
     def waiting(self) -> int:
@@ -113,7 +128,7 @@ class Outbox:
         with self._condition:
             if self._deadline_s is None:
                 self._deadline_s = time.monotonic() + timeout_s
-                self._condition.notify()
+                self._condition.notify_all()
 
     def close(self, deadline_s: float) -> bool:
         """Delivers what waits, and closes the publisher.
@@ -167,14 +182,19 @@ class Outbox:
     def _next(self, failed: Result | None) -> Result | None:
         """The next result, or the failed one if none has come; None at the end."""
         with self._condition:
-            if failed is not None and not self._queue:
+            if failed is not None and (self.waits or not self._queue):
                 return failed
             self.stats.count("dropped", int(failed is not None))
+            self._delivering = False
+            self._condition.notify_all()
             while not self._queue and self._deadline_s is None:
                 self._condition.wait()
-            if self._deadline_s is not None and time.monotonic() >= self._deadline_s:
+            late = self._deadline_s is not None and time.monotonic() >= self._deadline_s
+            if late or not self._queue:
                 return None  # close() counts what is left
-            return self._queue.popleft() if self._queue else None
+            self._delivering = True
+            self._condition.notify_all()
+            return self._queue.popleft()
 
     def _deliver(self, result: Result) -> bool:
         """Whether the publisher is all right."""

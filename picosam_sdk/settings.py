@@ -132,6 +132,8 @@ class PublishTable:
     Args:
         name: for logs and metrics; the kind if "".
         queue: results that may wait for it; beyond, the oldest is dropped and counted.
+        wait: the loop waits for room instead, and at the end until all are delivered. Only for
+            cameras that lose nothing by it, such as a file or a folder.
         retry_s: pause after a failure, doubled each time up to ``retry_max_s``.
         egress: what it may have.
     """
@@ -139,6 +141,7 @@ class PublishTable:
     kind: str
     name: str = ""
     queue: int = 8
+    wait: bool = False
     retry_s: float = 0.5
     retry_max_s: float = 30.0
     egress: EgressRule = EgressRule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 import threading
 import time
 from collections import Counter, deque
@@ -16,6 +17,8 @@ BOUNDS_MS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 
 """Upper bounds of the buckets of every histogram, in milliseconds; one more holds the rest."""
 
 _FPS_FRAMES = 61
+_LONGEST_ERROR = 500
+_USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,11 @@ class PartStats:
             self._counts[name] += amount
 
     def error(self, error: BaseException) -> None:
-        """Counts an error and keeps what it said."""
+        """Counts an error and keeps what it said, without what a URL may hold of passwords."""
+        text = _USERINFO.sub("", f"{type(error).__name__}: {error}")[:_LONGEST_ERROR]
         with self._lock:
             self._counts["errors"] += 1
-            self.last_error = f"{type(error).__name__}: {error}"
+            self.last_error = text
 
     def time(self, stage: str, value_ms: float) -> None:
         """Counts a duration."""

@@ -93,6 +93,9 @@ class HostEye(Eye):
         except Exception as error:  # a plugin's own code: whatever it raises, we go on
             if self._watch.wait(0):
                 raise Ended from error
+            if not self._camera.live:  # opened again, it would begin again
+                self._camera_stats.error(error)
+                raise
             recover("camera", error, self._camera.close, self._camera.open,
                     self._camera_stats, self._camera_backoff, self._watch)  # fmt: skip
             return None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from picosam_sdk.mask import Mask, Result
 from picosam_sdk.outbox import Outbox
 from picosam_sdk.pipeline.filter_chain import FilterChain
-from picosam_sdk.pipeline.look import Ended, Eye, Look
+from picosam_sdk.pipeline.look import Ended, Eye, Look, Watch
 from picosam_sdk.pipeline.roi_chain import RoiChain
 from picosam_sdk.settings import RunConfig
 from picosam_sdk.stats import Stats
@@ -17,12 +17,14 @@ from picosam_sdk.types import Prompt
 
 __all__ = ["Pipeline"]
 
+_WAIT_S = 0.1
+
 
 class Pipeline:
     """Runs the loop, in a thread of its own.
 
-    Nothing in it waits for a publisher. An eye that fails is opened again, a source or filter that
-    fails is counted and passed over.
+    Nothing in it waits for a publisher, but for those whose table says ``wait``. An eye that fails
+    is opened again; a source or filter that fails is counted and passed over.
 
     Args:
         eye: where frames and masks come from.
@@ -31,7 +33,7 @@ class Pipeline:
         outboxes: where results go.
         stats: counted into.
         run: limits of the loop.
-        stop: ends it.
+        watch: ends it, and sees that it lives.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Pipeline:
         outboxes: Sequence[Outbox],
         stats: Stats,
         run: RunConfig,
-        stop: threading.Event,
+        watch: Watch,
     ) -> None:
         self._eye, self._rois, self._filters = eye, rois, filters
         self._outboxes, self._stats, self._run = outboxes, stats, run
-        self._stop = stop
+        self._watch = watch
+        self._awaited = [outbox for outbox in outboxes if outbox.waits]
         self._period_ns = round(1e9 / run.max_fps) if run.max_fps > 0 else 0
         self._due_ns = 0
         self._done = 0
@@ -62,15 +65,16 @@ class Pipeline:
         self._filters.open()
 
     def run(self) -> None:
-        """Runs until the frames end, ``max_frames`` are done, or ``stop`` is set."""
-        try:
-            while not self._stop.is_set():
+        """Runs until the frames end, ``max_frames`` are done, or it is to stop."""
+        with suppress(Ended):
+            while not self._watch.wait(0):
                 self._pace()
+                self._wait(Outbox.wait_for_room)
                 look = self._eye.look(self._ask)
                 if look is not None:
                     self._hand_over(look)
-        except Ended:
-            pass
+        with suppress(Ended):
+            self._wait(Outbox.wait_delivered)
 
     def close(self) -> None:
         """Closes all but the outboxes; may be called more than once."""
@@ -86,11 +90,22 @@ class Pipeline:
         if not self._period_ns:
             return
         now_ns = time.monotonic_ns()
-        if self._due_ns > now_ns and self._stop.wait((self._due_ns - now_ns) / 1e9):
-            raise Ended
+        pause_s = (self._due_ns - now_ns) / 1e9
+        if pause_s > 0:
+            self._watch.expect(pause_s + 30)
+            if self._watch.wait(pause_s):
+                raise Ended
         # On a grid of time; a frame that came much too late does not make the next ones hurry.
         on_time = now_ns - self._due_ns < self._period_ns
         self._due_ns = (self._due_ns if on_time else now_ns) + self._period_ns
+
+    def _wait(self, until: Callable[[Outbox, float], bool]) -> None:
+        """Waits for those publishers that are to be waited for, or for the end."""
+        for outbox in self._awaited:
+            while not until(outbox, _WAIT_S):
+                self._watch.expect(30)
+                if self._watch.wait(0):
+                    raise Ended
 
     def _hand_over(self, look: Look) -> None:
         result = self._result(look)

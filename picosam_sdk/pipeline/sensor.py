@@ -52,12 +52,15 @@ class SensorEye(Eye):
     Args:
         make_segmenter: opens the sensor.
         stats, watch: as for the host.
+        name: of its stats.
     """
 
-    def __init__(self, make_segmenter: Callable[[], Segmenter], stats: Stats, watch: Watch) -> None:
+    def __init__(
+        self, make_segmenter: Callable[[], Segmenter], stats: Stats, watch: Watch, name: str
+    ) -> None:
         self._make_segmenter, self._stats, self._watch = make_segmenter, stats, watch
         self._segmenter: Segmenter | None = None
-        self._own = stats.part("backend", "sensor", self._sensor_stats)
+        self._own = stats.part("backend", name, self._sensor_stats)
         self._backoff = Backoff()
         self._ladder = SensorLadder()
         self._prompts: OrderedDict[Roi, Prompt] = OrderedDict()

@@ -172,6 +172,13 @@ class Film(Camera):
         self.closed += 1
 
 
+class Reel(Film):
+    """The same, but nothing is lost when nobody looks."""
+
+    name = "reel"
+    live = False
+
+
 class Ask(RoiSource):
     """Asks for the object, or for what the test wants; keeps what it is shown."""
 
@@ -263,7 +270,7 @@ class TestPlugin:
     @staticmethod
     @hookimpl
     def picosam_cameras() -> list[type[Camera]]:
-        return [Film]
+        return [Film, Reel]
 
     @staticmethod
     @hookimpl

@@ -272,3 +272,9 @@ def test_a_sensor_sends_pictures_only_if_somebody_is_granted_some(
     assert parts_of(tmp_path, plugins, text + more, "").backend_options["frames"] is frames
     told = text.replace('emulated"', 'emulated"\nframes = true')
     assert parts_of(tmp_path, plugins, told + more, "").backend_options["frames"] is True
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="which is not there") as caught:
+        app.load(tmp_path / "none.toml")
+    assert f"picosam config init {tmp_path}/none.toml" in caught.value.hint

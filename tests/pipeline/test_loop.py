@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from picosam_sdk import CameraError, EgressError, Gaze, Prompt, Result, Roi
+from picosam_sdk import CameraError, ConfigError, EgressError, Gaze, Prompt, Result, Roi
 from picosam_sdk.app import Application, Parts
 from tests.fakes import red_scene
 from tests.pipeline.conftest import OBJECT, Ask, Bench, Capture, Film, FlakyBackend, raw, until
@@ -239,6 +239,44 @@ def test_a_missing_package_of_a_publisher_is_said_at_the_start(bench: Bench) -> 
     assert film(parts).closed >= 1
 
 
+def test_a_publisher_that_is_waited_for_loses_nothing(bench: Bench) -> None:
+    """Though it fails now and then, and is behind when the frames end."""
+    waited = {"kind": "capture", "queue": 2, "retry_s": 0.001, "wait": True}
+    config = raw(camera={"kind": "reel", "frames": 40}, publish=[waited])
+    application, parts = bench.build(config | {"run": {"shutdown_s": 0.0}})
+    publisher = captured(parts)
+    publisher.passing.clear()
+    publisher.fail_publish = 3
+    bench.open(application)
+    runner = threading.Thread(target=application.run)
+    runner.start()
+    until(lambda: application.stats()["publisher"]["capture"]["waiting"] == 2)
+    assert application.stats()["frames"] <= 4  # the loop waits
+    publisher.passing.set()
+    runner.join(20)
+    assert not runner.is_alive()
+    assert publisher.indices == list(range(40))
+    assert application.stats()["publisher"]["capture"]["dropped"] == 0
+
+
+def test_waiting_for_a_publisher_does_not_hold_up_the_end(bench: Bench) -> None:
+    waited = {"kind": "capture", "queue": 1, "wait": True}
+    config = raw(camera={"kind": "reel"}, publish=[waited], run={"shutdown_s": 0.1})
+    application, parts = bench.build(config)
+    captured(parts).passing.clear()
+    thread = bench.start(application)
+    until(lambda: application.stats()["publisher"]["capture"]["waiting"] == 1)
+    application.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    captured(parts).passing.set()
+
+
+def test_nobody_waits_with_a_live_camera(bench: Bench) -> None:
+    with pytest.raises(ConfigError, match=r"publish\[1\]\.wait: expected false with a live"):
+        bench.build(raw(publish=[{"kind": "capture"}, {"kind": "capture", "wait": True}]))
+
+
 # Cameras and backends
 
 
@@ -260,6 +298,21 @@ def test_a_lost_camera_is_opened_again(bench: Bench) -> None:
     assert stats["restarts"] == 1
     assert stats["state"] == "ready"
     assert film(parts).opened == 3
+
+
+def test_a_file_that_breaks_off_ends_the_run_with_its_error(bench: Bench) -> None:
+    """It is not begun again: what was seen already would be seen twice."""
+    application, parts = bench.build(raw(camera={"kind": "reel"}))
+
+    def break_off(index: int) -> None:
+        if index == 4:
+            raise CameraError("broken file")
+
+    film(parts).before = break_off
+    with application, pytest.raises(CameraError, match="broken file"):
+        application.run()
+    assert captured(parts).indices == [0, 1, 2, 3]
+    assert film(parts).opened == 1
 
 
 def test_a_camera_that_stays_away_does_not_hold_up_the_end(bench: Bench) -> None:

@@ -151,6 +151,7 @@ def test_a_signal_ends_what_takes_long_to_open(start: Start) -> None:
     ("config", "message"),
     [
         (CONFIG.replace("fps", "fsp"), "camera.fsp: unknown key; did you mean 'camera.fps'"),
+        (CONFIG.replace("[[publish]]", "[[publish]]\nqueue = 0"), "publish[0].queue: expected"),
         ('[camera]\nkind = "video"\npath = "none.mp4"\n[[roi]]\nkind = "grid"', "none.mp4"),
     ],
 )

@@ -102,7 +102,7 @@ def test_masks_lie_on_the_object_and_say_how_old_their_roi_is(
     assert stats["ms"]["roi_write"]["count"] == 1
     assert stats["ms"]["roi_settle"]["count"] == 1
     assert stats["ms"]["inference"]["count"] >= 5
-    assert stats["backend"]["sensor"]["own"]["roi_writes"] == 1
+    assert stats["backend"]["imx500-emulated"]["own"]["roi_writes"] == 1
 
 
 def test_a_mask_belongs_to_the_prompt_that_was_in_force(sensor: Callable[..., Sensor]) -> None:
@@ -178,10 +178,10 @@ def test_a_point_climbs_the_ladder_and_only_the_object_is_published(
         assert mask[650, 780]
         assert (mask & truth).sum() > 0.95 * mask.sum()
     assert {result.region for result in masked} == {"seen"}
-    own = running.application.stats()["backend"]["sensor"]["own"]
+    own = running.application.stats()["backend"]["imx500-emulated"]["own"]
     assert own["roi_writes"] >= 2
     running.until(lambda: len(running.results) > len(masked) + 60)
-    assert running.application.stats()["backend"]["sensor"]["own"]["roi_writes"] <= 10
+    assert running.application.stats()["backend"]["imx500-emulated"]["own"]["roi_writes"] <= 10
 
 
 def test_filters_work_on_the_sensors_masks(sensor: Callable[..., Sensor]) -> None:
@@ -198,10 +198,10 @@ def test_a_sensor_that_gave_up_is_opened_again(sensor: Callable[..., Sensor]) ->
     )
     running.start()
     running.until(lambda: any(r.mask is not None for r in running.results))
-    running.until(lambda: running.application.stats()["backend"]["sensor"].get("restarts"))
+    running.until(lambda: running.application.stats()["backend"]["imx500-emulated"].get("restarts"))
     count = len(running.results)
     running.until(lambda: sum(r.mask is not None for r in running.results[count:]) >= 3)
-    stats = running.application.stats()["backend"]["sensor"]
+    stats = running.application.stats()["backend"]["imx500-emulated"]
     assert stats["errors"] == 1
     assert "BackendTimeoutError" in stats["last_error"]
     assert all(iou(r) > 0.95 for r in running.results if r.mask is not None)
@@ -216,7 +216,7 @@ def test_a_roi_that_the_sensor_refuses_gives_no_mask_and_is_counted(
     running.device.faults.roi_errno = 22
     running.source.answer = lambda now_ns: LEFT
     stats = running.application.stats
-    running.until(lambda: stats()["backend"]["sensor"].get("errors"))
+    running.until(lambda: stats()["backend"]["imx500-emulated"].get("errors"))
     refused_ns = time.monotonic_ns()
 
     def since() -> list[Result]:
@@ -224,10 +224,12 @@ def test_a_roi_that_the_sensor_refuses_gives_no_mask_and_is_counted(
 
     running.until(lambda: len(since()) >= 10)
     assert all(result.mask is None for result in since())
-    assert stats()["backend"]["sensor"]["errors"] <= 2  # it is not written with every frame
+    assert (
+        stats()["backend"]["imx500-emulated"]["errors"] <= 2
+    )  # it is not written with every frame
     running.device.faults.roi_errno = 0
     running.until(lambda: any(r.roi == LEFT and r.mask is not None for r in running.results))
-    assert stats()["backend"]["sensor"].get("restarts", 0) == 0
+    assert stats()["backend"]["imx500-emulated"].get("restarts", 0) == 0
 
 
 def test_pictures_stay_in_the_sensor(sensor: Callable[..., Sensor]) -> None:

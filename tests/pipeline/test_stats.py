@@ -79,6 +79,13 @@ def test_what_a_part_says_of_itself_may_fail() -> None:
     assert part.read() == {"errors": 1, "last_error": "ValueError: wrong"}
 
 
+def test_an_error_is_kept_without_passwords() -> None:
+    part = PartStats()
+    part.error(OSError("cannot reach mqtts://desk:hunter2@broker:8883/x" + "!" * 1000))
+    assert part.last_error.startswith("OSError: cannot reach mqtts://broker:8883/x!")
+    assert len(part.last_error) == 500
+
+
 def test_pauses_double_up_to_the_longest_and_begin_anew() -> None:
     backoff = Backoff(0.5, 3.0)
     assert [backoff.pause_s() for _ in range(5)] == [0.5, 1, 2, 3, 3]
