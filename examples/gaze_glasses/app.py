@@ -76,6 +76,7 @@ def run_clip(out: Path, plugins: Plugins) -> int:
     (out / "figures.json").write_text(json.dumps(figures, indent=2), encoding="utf-8")
     report.print_figures(figures)
     report.plot(out, figures)
+    report.save_still(out, figures)
     print(f"pictures: {out}/glasses.mp4, glasses.jpg, figure.png; numbers: figures.json")
     return 0
 

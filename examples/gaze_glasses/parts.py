@@ -66,7 +66,7 @@ class FilmConfig:
     """``kind = "film"``.
 
     Args:
-        path: the video to write; a JPEG of its most telling moment is written beside it.
+        path: the video to write.
         fps: frames a second that it is shown with.
     """
 
@@ -84,7 +84,6 @@ class Film(Publisher):
         super().__init__(config, context)
         self._writer: Any = None
         self._written = 0
-        self._best = (0.0, np.zeros((1, 1, 3), np.uint8))
 
     @property
     def destination(self) -> str:
@@ -104,9 +103,6 @@ class Film(Publisher):
             self._writer = cv2.VideoWriter(str(self.config.path), codec, self.config.fps, size_px)
             self._written = 0
         self._writer.write(picture[..., ::-1])
-        score = 0.0 if result.mask is None else result.mask.score
-        if score > self._best[0]:
-            self._best = (score, picture)
         written = self.config.path.stat().st_size
         grown, self._written = written - self._written, written
         return grown
@@ -115,8 +111,6 @@ class Film(Publisher):
         if self._writer is not None:
             self._writer.release()
             self._writer = None
-            still = self.config.path.with_suffix(".jpg")
-            cv2.imwrite(str(still), self._best[1][..., ::-1])
 
 
 def draw(result: Result) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import cv2
 import numpy as np
 import paho.mqtt.client as mqtt
 from numpy.typing import NDArray
@@ -147,6 +148,17 @@ def plot(out: Path, figures: dict[str, Any]) -> None:
         bottom.text(span[0] / fps + 0.05, 0.04, name, fontsize=9)
     figure.savefig(out / "figure.png", dpi=110)
     plt.close(figure)
+
+
+def save_still(out: Path, figures: dict[str, Any]) -> None:
+    """The film's frame with the best mask, as ``glasses.jpg``."""
+    ious = figures["iou_by_frame"]
+    film = cv2.VideoCapture(str(out / "glasses.mp4"))
+    film.set(cv2.CAP_PROP_POS_FRAMES, int(max(ious, key=ious.get, default="0")))
+    found, picture = film.read()
+    film.release()
+    if found:
+        cv2.imwrite(str(out / "glasses.jpg"), picture)
 
 
 def _fixations(truth: dict[str, Any]) -> list[tuple[str, list[int]]]:
