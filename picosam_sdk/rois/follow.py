@@ -43,6 +43,8 @@ class FollowConfig:
     Args:
         start: x, y, width, height of a box to begin with; None leaves the beginning to the next
             source of the chain.
+        region: name of what is followed, which results carry; "" keeps that of the prompt that
+            it was found with.
         unit, size_px: of ``start``: "share", "percent", or "px" of a picture of ``size_px``.
         restart_s: how long after a loss ``start`` is prompted with again; 0 for never.
         grow: share of the box's own size added on each of its four sides, for the object's
@@ -56,6 +58,7 @@ class FollowConfig:
     """
 
     start: tuple[float, float, float, float] | None = None
+    region: str = ""
     unit: Unit = "share"
     size_px: tuple[int, int] | None = None
     restart_s: float = 2.0
@@ -149,7 +152,8 @@ class FollowSource(RoiSource):
                 self._miss(track)
         elif track is None or not own:
             if track is None or not has_word:
-                self._track = _Track(box, result.frame.timestamp_ns, result.region)
+                region = self.config.region or result.region
+                self._track = _Track(box, result.frame.timestamp_ns, region)
         elif box.iou(_inside(track.box)) < self.config.min_iou:
             self._miss(track)
         else:
@@ -185,7 +189,7 @@ class FollowSource(RoiSource):
             waited_s = (now_ns - self._lost_ns) / 1e9
             if not self.config.restart_s or waited_s < self.config.restart_s:
                 return None
-        return Prompt(roi=self._start)
+        return Prompt(roi=self._start, region=self.config.region)
 
     def _find(self, mask: Mask) -> Roi | None:
         """The box of a mask that counts as a find."""

@@ -72,6 +72,15 @@ def test_it_takes_up_what_another_source_found_and_grows_its_box() -> None:
     assert prompt == Prompt(roi=_box(mask).grow(0.25), timestamp_ns=5, region="shelf")
 
 
+def test_what_is_followed_may_have_a_name_of_its_own() -> None:
+    source = _source(region="cup", start=[0, 0, 1, 1])
+    assert source.latest(0) == Prompt(roi=FULL, region="cup")
+    _others(source, 5, a_mask(), region="row 1 column 2")
+    prompt = source.latest(10)
+    assert isinstance(prompt, Prompt)
+    assert prompt.region == "cup"
+
+
 def test_the_box_moves_by_less_than_it_should_and_arrives() -> None:
     source = _source(smoothing=0.5, grow=0.0)
     _others(source, 0, a_mask(x=0.4))
