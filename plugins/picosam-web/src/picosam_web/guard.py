@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -19,6 +21,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_GONE_S = 1.0
 _OPEN_PATHS = frozenset({"/login.js", "/style.css", "/favicon.svg", "/api/login"})
 
 
@@ -85,6 +88,11 @@ class Guard:
         await send({"type": f"{prefix}.start", "status": refusal.status, "headers": headers})
         body = b"" if scope.get("method") == "HEAD" else body
         await send({"type": f"{prefix}.body", "body": body})
+        if scope["type"] == "websocket":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GONE_S):
+                    for _ in range(2):  # uvicorn complains of who leaves before the connection
+                        await receive()
 
 
 def security_headers(host: str) -> list[tuple[bytes, bytes]]:
