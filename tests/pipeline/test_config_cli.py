@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picosam_sdk import Plugins, app
@@ -231,6 +231,7 @@ values = st.recursive(
 tables = st.dictionaries(st.text(), values, max_size=4)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(), values | tables | st.lists(tables, max_size=3), max_size=4))
 def test_toml_comes_back_as_it_went(data: dict[str, Any]) -> None:
     assert tomllib.loads(to_toml(data)) == data

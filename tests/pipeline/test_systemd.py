@@ -25,7 +25,7 @@ def test_a_full_socket_never_blocks(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
         server.bind(str(tmp_path / "notify"))
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        sent = [notifier.alive() for _ in range(100_000)]
+        sent = [notifier.alive() for _ in range(2_000)]
         assert sent[0]
         assert not sent[-1]
 
