@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -139,3 +140,28 @@ def test_demo_writes_its_pictures(installed: Installed) -> None:
     pictures = [cv2.imread(str(path)) for path in (installed.cwd / "out").iterdir()]
     assert len(pictures) > 4
     assert all(picture is not None for picture in pictures)
+
+
+def test_the_first_minute_is_as_the_docs_say(installed: Installed, root: Path) -> None:
+    """Each command of the transcript, in order, and every line that it is said to print."""
+    text = (root / "docs" / "first-minute.md").read_text("utf-8")
+    blocks = "".join(re.findall(r"^```console\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+    steps = [step.partition("\n") for step in blocks.removeprefix("$ ").split("\n$ ")]
+    assert [command for command, _, _ in steps[:2]] == [
+        "python3 -m venv picosam", ". picosam/bin/activate",
+    ]  # fmt: skip
+    env = {key: os.environ[key] for key in os.environ if not key.startswith("PYTHON")}
+    env["PATH"] = f"{installed.bin}:{env['PATH']}"
+    for command, _, printed in steps[3:]:
+        done = subprocess.run(
+            command, shell=True, cwd=installed.cwd, env=env, capture_output=True, text=True
+        )
+        assert done.returncode == int("picosam: " in printed), f"{command}\n{done.stderr}"
+        lines = {_shape(line) for line in (done.stdout + done.stderr).splitlines()}
+        missing = [line for line in printed.splitlines() if _shape(line) not in lines]
+        assert not missing, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def _shape(line: str) -> str:
+    """A line without its numbers and its spacing."""
+    return " ".join(re.sub(r"\d+(\.\d+)?", "#", line).split())
