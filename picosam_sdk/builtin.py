@@ -23,7 +23,7 @@ from picosam_sdk.rois.fixed import FixedSource
 from picosam_sdk.rois.follow import FollowSource
 from picosam_sdk.rois.grid import GridSource
 from picosam_sdk.rois.manual import ManualSource
-from picosam_sdk.rois.point import PointSource
+from picosam_sdk.rois.point import LadderSource, PointSource
 from picosam_sdk.rois.replay import ReplaySource
 
 __all__ = [
@@ -47,7 +47,10 @@ def picosam_cameras() -> Sequence[type[Camera]]:
 
 @hookimpl
 def picosam_roi_sources() -> Sequence[type[RoiSource]]:
-    return [FixedSource, FollowSource, GridSource, ManualSource, PointSource, ReplaySource]
+    return [
+        FixedSource, FollowSource, GridSource, LadderSource, ManualSource, PointSource,
+        ReplaySource,
+    ]  # fmt: skip
 
 
 @hookimpl

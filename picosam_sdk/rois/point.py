@@ -9,7 +9,7 @@ from picosam_sdk.interfaces import Context, RoiSource
 from picosam_sdk.rois.places import Unit, check_unit, place_of
 from picosam_sdk.types import Prompt, Roi
 
-__all__ = ["PointConfig", "PointSource"]
+__all__ = ["LadderSource", "PointConfig", "PointSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +49,9 @@ class PointSource(RoiSource):
 
     def latest(self, now_ns: int) -> Prompt | Roi | None:
         return self._prompt
+
+
+class LadderSource(PointSource):
+    """The same as "point", by the name of what is done with it: a ladder of boxes around it."""
+
+    name: ClassVar[str] = "ladder"

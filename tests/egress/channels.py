@@ -159,6 +159,46 @@ class Mqtt(Channel):
         return bytes(self._proxy.data) + spool
 
 
+class Web(Channel):
+    """The web page: what a browser that stays open is sent, and the state that it asks for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._port, self._data = free_port(), bytearray()
+        self._reader: threading.Thread | None = None
+
+    def tables(self, grants: list[str]) -> dict[str, Any]:
+        return {"publish": [{
+            "kind": "web", "port": self._port, "picture": "pixels" in grants,
+            "max_rate_hz": 0.0, "egress": {"grants": grants},
+        }]}  # fmt: skip
+
+    def watch(self) -> None:
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read)
+            self._reader.start()
+        url = f"http://{HOST}:{self._port}/api/state"
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            self._data += answer.read()
+
+    def _read(self) -> None:
+        from websockets.exceptions import ConnectionClosed
+        from websockets.sync.client import connect
+
+        _wait_for_port(self._port)
+        with (
+            contextlib.suppress(ConnectionClosed),
+            connect(f"ws://{HOST}:{self._port}/ws", max_size=None) as page,
+        ):
+            for message in page:
+                self._data += message.encode() if isinstance(message, str) else message
+
+    def data(self) -> bytes:
+        if self._reader is not None:
+            self._reader.join(_LIMIT_S)
+        return bytes(self._data)
+
+
 class Blab(Channel):
     """A third party's publisher that sends all it can over TCP, in many forms."""
 
@@ -185,6 +225,7 @@ CHANNELS: dict[str, type[Channel]] = {
     "jsonl": JsonlFile,
     "record": Recording,
     "mqtt": Mqtt,
+    "web": Web,
     "blab": Blab,
     "metrics": Metrics,
     "audit": AuditLog,

@@ -82,8 +82,8 @@ def test_by_default_no_pixel_leaves_by_any_way(
     captured = _run(tmp_path, {})
     terminal = capfdbinary.readouterr()
     captured.data["terminal"] = terminal.out + terminal.err
-    least = {"jsonl": 2000, "record": 2000, "mqtt": 4000, "blab": 9000, "metrics": 2000,
-             "audit": 800, "terminal": 2000}  # fmt: skip
+    least = {"jsonl": 2000, "record": 2000, "mqtt": 4000, "web": 2000, "blab": 9000,
+             "metrics": 2000, "audit": 800, "terminal": 2000}  # fmt: skip
     sizes = {name: len(captured.data[name]) for name in least}
     assert all(sizes[name] >= size for name, size in least.items()), sizes
     for word in (b"picosam/canary/mask", b"picosam/canary/silhouette", b"homeassistant/"):
