@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,16 @@ from urllib.parse import urlsplit
 
 import pytest
 from picosam_web.publisher import WebPublisher
+from picosam_web.settings import WebConfig
 from playwright.sync_api import Browser, Error, Page, sync_playwright
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
 
 from picosam_sdk import app
 from picosam_sdk.app import Application
 from picosam_sdk.config import from_mapping
 from picosam_sdk.images import load_image
+from picosam_sdk.interfaces import Context
 from picosam_sdk.samples import sample_photos
 from picosam_sdk.settings import AppConfig
 from picosam_sdk.types import ImageArray
@@ -107,6 +112,51 @@ class Kiosk:
         return served
 
 
+class Watcher:
+    """Somebody who looks at a publisher's page: confirms and keeps what comes, and comes back."""
+
+    def __init__(self, publisher: WebPublisher) -> None:
+        self._publisher = publisher
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.results: list[dict[str, Any]] = []
+        self.pictures: list[bytes] = []
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join(WAIT_S)
+        assert not self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Until the page knows of it."""
+        until(lambda: self._publisher.stats["pages"], "the watcher")
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.01):
+            with suppress(OSError, WebSocketException):
+                url = self._publisher.url.replace("http://", "ws://")
+                with connect(f"{url}ws") as connection:
+                    self._read(connection)
+
+    def _read(self, connection: ClientConnection) -> None:
+        while not self._stop.is_set():
+            try:
+                data = connection.recv(0.05)
+            except TimeoutError:
+                continue
+            if isinstance(data, bytes):
+                self.pictures.append(data)
+                continue
+            message = json.loads(data)
+            if message["type"] == "result":
+                self.results.append(message)
+                connection.send(json.dumps({"type": "seen", "seq": message["message"]["seq"]}))
+
+
 def _plugins() -> Any:
     from picosam_sdk import Plugins
 
@@ -126,6 +176,26 @@ def photo() -> ImageArray:
 @pytest.fixture(scope="session", name="until")
 def until_fixture() -> Callable[..., Any]:
     return until
+
+
+@pytest.fixture(scope="session")
+def watch() -> type[Watcher]:
+    return Watcher
+
+
+@pytest.fixture
+def direct() -> Iterator[Callable[..., WebPublisher]]:
+    """A function that opens a publisher alone, with these keys of its table."""
+    with ExitStack() as stack:
+
+        def make(context: Context | None = None, **options: Any) -> WebPublisher:
+            config: Any = from_mapping({"port": 0, **options}, WebConfig)
+            publisher = WebPublisher(config, context or Context("desk", "0123456789abcdef"))
+            stack.callback(publisher.close)
+            publisher.open()
+            return publisher
+
+        yield make
 
 
 @pytest.fixture(scope="session")

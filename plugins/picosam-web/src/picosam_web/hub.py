@@ -68,8 +68,8 @@ class Client:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits that could be sent now."""
-        return not self._sending and (self._waiting is None or not self._has_room())
+        """Whether no result waits."""
+        return not self._sending and self._waiting is None
 
     def offer(self, message: Message) -> int:
         """Takes a result; returns the bytes of the one that gave way to it, 0 if none did."""
@@ -152,7 +152,7 @@ class Hub:
         return {key: total[key] for key in ("sent", "dropped", "bytes")}
 
     def is_idle(self) -> bool:
-        """Whether every page has got what it can get now."""
+        """Whether every page has got the newest result."""
         return all(client.idle for client in self._clients)
 
     def join(self, socket: Socket) -> Client | None:

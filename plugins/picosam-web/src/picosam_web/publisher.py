@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WebPublisher"]
 
+_FLUSH_S = 0.5
+
 
 class WebPublisher(Publisher):
     """Serves the page, and sends each result to those who look at it."""
@@ -123,7 +125,8 @@ class WebPublisher(Publisher):
         return n_bytes
 
     def flush(self, timeout_s: float) -> bool:
-        deadline_s = time.monotonic() + timeout_s
+        """Waits for pages to take the newest result; a page that hangs is not waited for long."""
+        deadline_s = time.monotonic() + min(timeout_s, _FLUSH_S)
         hub, server = self._hub, self._server
         while hub is not None and server is not None and server.alive:
             if server.call(hub.is_idle):

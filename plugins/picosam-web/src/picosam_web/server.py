@@ -69,7 +69,7 @@ class Server:
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
                 site, loop="asyncio", http="h11", ws="websockets-sansio", lifespan="off",
-                log_config=None, log_level="warning", access_log=False, server_header=False,
+                log_config=None, log_level="error", access_log=False, server_header=False,
                 proxy_headers=False, ws_max_size=MAX_MESSAGE_BYTES, limit_concurrency=128,
                 timeout_graceful_shutdown=1,
             )

@@ -123,6 +123,8 @@ def _page(look: Look, options: Mapping[str, Any], rule: EgressRule) -> dict[str,
     """The page's table: what a file says, and over it what the command line says."""
     picture = bool(options.get("picture")) if look.picture is None else look.picture
     table = {**options, **look.web, "kind": "web", "queue": 2, "picture": picture}
+    if "token" in options:
+        table["token"] = options["token"]
     egress = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
     grants = [grant for grant in rule.grants if picture or grant == "gaze"]
     if picture and not picture_grant(rule):
