@@ -40,12 +40,14 @@ KEY = "a key of more than sixteen bytes"
 MASK, AVAILABILITY = "picosam/desk/mask", "picosam/desk/availability"
 # What runs picosam-mqtt in an interpreter that finds neither the SDK nor what the SDK needs.
 ALONE = """
-import sys
+import signal, sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("picosam_sdk", "cv2", "onnxruntime", "pluggy", "PIL"):
             raise ModuleNotFoundError(name + " is blocked", name=name)
 sys.meta_path.insert(0, Blocker())
+# Ctrl-C is ignored by what was started from a script's background job, and by its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from picosam_mqtt.command import main
 sys.exit(main())
 """
