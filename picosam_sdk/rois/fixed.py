@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from picosam_sdk.config import check
-from picosam_sdk.interfaces import Context, RoiSource
+from picosam_sdk.interfaces import Context
 from picosam_sdk.rois.places import Unit, box_of, check_unit
+from picosam_sdk.rois.turns import TurnsSource
 from picosam_sdk.types import Prompt, Roi
 
 __all__ = ["FixedConfig", "FixedSource", "NamedBox"]
@@ -70,21 +71,11 @@ class FixedConfig:
         return box_of(box, self.unit, self.size_px, key)
 
 
-class FixedSource(RoiSource):
+class FixedSource(TurnsSource):
     """Prompts with the same boxes over and over, one a frame."""
 
     name: ClassVar[str] = "fixed"
     Config: ClassVar[type] = FixedConfig
 
     def __init__(self, config: Any, context: Context) -> None:
-        super().__init__(config, context)
-        self._prompts: list[Prompt] = config.prompts()
-        self._asked = 0
-
-    def open(self) -> None:
-        self._asked = 0
-
-    def latest(self, now_ns: int) -> Prompt | Roi | None:
-        turn = self._asked // self.config.frames_each
-        self._asked += 1
-        return self._prompts[turn % len(self._prompts)]
+        super().__init__(config, context, config.prompts())

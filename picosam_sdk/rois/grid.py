@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from picosam_sdk.config import check
-from picosam_sdk.interfaces import Context, RoiSource
+from picosam_sdk.interfaces import Context
+from picosam_sdk.rois.turns import TurnsSource
 from picosam_sdk.types import Prompt, Roi
 
 __all__ = ["GridConfig", "GridSource"]
@@ -49,27 +50,11 @@ class GridConfig:
         ]
 
 
-class GridSource(RoiSource):
+class GridSource(TurnsSource):
     """Looks at every cell in turn: a search, for a chain's end."""
 
     name: ClassVar[str] = "grid"
     Config: ClassVar[type] = GridConfig
 
     def __init__(self, config: Any, context: Context) -> None:
-        super().__init__(config, context)
-        self._cells: list[Prompt] = config.cells()
-        self._asked = 0
-
-    def open(self) -> None:
-        self._asked = 0
-
-    def latest(self, now_ns: int) -> Prompt | Roi | None:
-        turn = self._asked // self.config.frames_each
-        self._asked += 1
-        return self._cells[turn % len(self._cells)]
-
-
-def _cell(count: int, overlap: float) -> tuple[float, float]:
-    """Length of a cell, and from one to the next, so that ``count`` of them fill the view."""
-    length = 1 / (count - (count - 1) * overlap)
-    return length, length * (1 - overlap)
+        super().__init__(config, context, config.cells())
