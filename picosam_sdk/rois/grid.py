@@ -58,3 +58,9 @@ class GridSource(TurnsSource):
 
     def __init__(self, config: Any, context: Context) -> None:
         super().__init__(config, context, config.cells())
+
+
+def _cell(count: int, overlap: float) -> tuple[float, float]:
+    """Length of a cell, and from one to the next, so that ``count`` of them fill the view."""
+    length = 1 / (count - (count - 1) * overlap)
+    return length, length * (1 - overlap)
