@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 from picosam_web.publisher import WebPublisher
 from picosam_web.settings import WebConfig
@@ -20,7 +21,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from picosam_sdk import app
+from picosam_sdk import Plugins, app
 from picosam_sdk.app import Application
 from picosam_sdk.config import from_mapping
 from picosam_sdk.images import load_image
@@ -28,6 +29,9 @@ from picosam_sdk.interfaces import Context
 from picosam_sdk.samples import sample_photos
 from picosam_sdk.settings import AppConfig
 from picosam_sdk.types import ImageArray
+
+hypothesis.settings.register_profile("picosam-web", deadline=None, max_examples=60)
+hypothesis.settings.load_profile("picosam-web")
 
 WAIT_S = 30.0
 SHOTS = Path(__file__).parents[3] / "out" / "web"
@@ -40,7 +44,7 @@ def until(condition: Callable[[], Any], what: str = "") -> Any:
     deadline_s = time.monotonic() + WAIT_S
     while not (found := condition()):
         assert time.monotonic() < deadline_s, f"waited too long for {what or condition}"
-        time.sleep(0.01)
+        time.sleep(0.025)
     return found
 
 
@@ -99,10 +103,11 @@ class Kiosk:
             "run": {"status_s": 0},
         }  # fmt: skip
         config = from_mapping(raw | tables, AppConfig)
-        parts = app.make_parts(config)
+        plugins = Plugins()
+        parts = app.make_parts(config, plugins)
         page = parts.publishers[0].part
         assert isinstance(page, WebPublisher)
-        application = Application(config, parts, _plugins())
+        application = Application(config, parts, plugins)
         application.__enter__()
         thread = threading.Thread(target=application.run)
         served = Served(application, page, thread, config)
@@ -157,12 +162,6 @@ class Watcher:
                 connection.send(json.dumps({"type": "seen", "seq": message["message"]["seq"]}))
 
 
-def _plugins() -> Any:
-    from picosam_sdk import Plugins
-
-    return Plugins()
-
-
 def photo_path() -> Path:
     """A photograph of a cat."""
     return next(photo.path for photo in sample_photos() if photo.path.stem == "chelsea")
@@ -210,9 +209,12 @@ def kiosk() -> Iterator[Kiosk]:
         yield kiosk
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium, Debian's package or another one on PATH."""
+    """Headless Chromium, Debian's package or another one on PATH.
+
+    Its driver keeps an event loop in this thread, so it does not live longer than its module.
+    """
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert program is not None, "the tests need Chromium: sudo apt-get install chromium"
     with sync_playwright() as playwright:

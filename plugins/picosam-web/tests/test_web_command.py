@@ -23,6 +23,29 @@ from picosam_sdk.cli.main import main
 from picosam_sdk.egress import check_needs
 from picosam_sdk.testing.contract import CommandContract
 
+TOML = """
+[device]
+name = "shelf"
+[camera]
+kind = "synthetic"
+[[roi]]
+kind = "fixed"
+box = [0.2, 0.2, 0.5, 0.5]
+[[publish]]
+kind = "jsonl"
+path = "masks.jsonl"
+[[publish]]
+kind = "print"
+"""
+PAGE = """
+[[publish]]
+kind = "web"
+port = 8123
+max_rate_hz = 4
+picture = true
+egress = { grants = ["redacted", "gaze"], privacy_masks = [[0.0, 0.0, 0.3, 1.0]], purpose = "mine" }
+"""
+
 
 class TestPreview(CommandContract):
     command = picosam_web.command
@@ -75,12 +98,17 @@ def _url(lines: list[str]) -> str:
     return next(line for line in lines if line.startswith("picosam preview")).split(": ", 1)[1]
 
 
-def test_it_serves_masks_only_and_ends_on_ctrl_c(preview: Any) -> None:
-    process, lines = preview("photos", "--point", "50,50%", "--port", "0")
-    url = _url(lines)
-    assert url.startswith("http://127.0.0.1:")
+def test_masks_only_with_a_token_beyond_this_machine_until_ctrl_c(preview: Any) -> None:
+    words = ("photos", "--point", "50,50%", "--host", "0.0.0.0", "--port", "0")
+    process, lines = preview(*words)
+    url, token = _url(lines).split("#token=")
+    assert len(token) >= 24
     assert any("masks and numbers" in line and "--picture" in line for line in lines)
-    state = httpx.get(url + "api/state").json()
+    assert any("not encrypted" in line for line in lines)
+    here = f"http://127.0.0.1:{httpx.URL(url).port}"
+    assert httpx.get(here).status_code == 401
+    bearer = {"Authorization": f"Bearer {token}"}
+    state = httpx.get(f"{here}/api/state", headers=bearer).json()
     assert state["policy"]["picture"] == ""
     assert state["prompts"]["followed"] is True
     began = time.monotonic()
@@ -89,25 +117,21 @@ def test_it_serves_masks_only_and_ends_on_ctrl_c(preview: Any) -> None:
     assert time.monotonic() - began < 2
 
 
-def test_it_shows_the_picture_if_told_to_and_ends_on_sigterm(preview: Any) -> None:
-    process, lines = preview("synthetic", "--picture", "--port", "0")
+def test_a_file_with_its_picture_and_nothing_published_elsewhere_until_sigterm(
+    preview: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "picosam.toml"
+    path.write_text(TOML)
+    process, lines = preview(str(path), "--picture", "--port", "0")
+    url = _url(lines)
+    assert url.startswith("http://127.0.0.1:")
+    assert "token" not in url
     assert any("the picture, too" in line for line in lines)
-    state = httpx.get(_url(lines) + "api/state").json()
-    assert state["policy"]["picture"] == "pixels"
+    assert any("left out: jsonl, print" in line for line in lines)
+    assert httpx.get(url + "api/state").json()["policy"]["picture"] == "pixels"
+    assert not (tmp_path / "masks.jsonl").exists()
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-
-
-def test_beyond_this_machine_it_makes_a_token(preview: Any) -> None:
-    _, lines = preview("photos", "--host", "0.0.0.0", "--port", "0")
-    url, token = _url(lines).split("#token=")
-    assert len(token) >= 24
-    assert any("not encrypted" in line for line in lines)
-    port = url.rsplit(":", 1)[1]
-    here = f"http://127.0.0.1:{port}"
-    assert httpx.get(here).status_code == 401
-    bearer = {"Authorization": f"Bearer {token}"}
-    assert httpx.get(here + "api/state", headers=bearer).status_code == 200
 
 
 def test_a_port_that_is_taken_is_said_at_once(
@@ -196,30 +220,6 @@ def test_where_to_begin_and_whether_to_follow() -> None:
     assert [table.kind for table in point.roi] == ["manual", "follow", "point"]
 
 
-TOML = """
-[device]
-name = "shelf"
-[camera]
-kind = "synthetic"
-[[roi]]
-kind = "fixed"
-box = [0.2, 0.2, 0.5, 0.5]
-[[publish]]
-kind = "jsonl"
-path = "masks.jsonl"
-[[publish]]
-kind = "print"
-"""
-PAGE = """
-[[publish]]
-kind = "web"
-port = 8123
-max_rate_hz = 4
-picture = true
-egress = { grants = ["redacted", "gaze"], privacy_masks = [[0.0, 0.0, 0.3, 1.0]], purpose = "mine" }
-"""
-
-
 def test_a_file_is_shown_and_publishes_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "picosam.toml"
     path.write_text(TOML)
@@ -251,16 +251,6 @@ def test_a_files_own_page_keeps_its_keys_and_its_limits(tmp_path: Path) -> None:
     without = configuration(Look(str(path), picture=False)).publish[0]
     assert without.options["picture"] is False
     assert without.egress.grants == ("gaze",)
-
-
-def test_a_file_with_another_publisher_says_what_is_left_out(preview: Any, tmp_path: Path) -> None:
-    path = tmp_path / "picosam.toml"
-    path.write_text(TOML)
-    process, lines = preview(str(path), "--port", "0")
-    assert any("left out: jsonl, print" in line for line in lines)
-    assert not (tmp_path / "masks.jsonl").exists()
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
 
 
 def test_a_signal_while_it_opens_interrupts() -> None:

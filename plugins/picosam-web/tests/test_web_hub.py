@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +44,9 @@ def _run(scenario: Callable[[Socket, Client, Hub], Awaitable[None]], max_clients
         finally:
             sending.cancel()
 
-    asyncio.run(main())
+    # In a thread of its own, since the browser's driver has a loop in this one.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, main()).result(60)
 
 
 async def _settle() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from picosam_web.publisher import WebPublisher
+from picosam_web.settings import WebConfig
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -22,6 +24,16 @@ from picosam_sdk.testing.results import a_result
 @pytest.fixture
 def context() -> Context:
     return Context("desk", "0123456789abcdef")
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[WebPublisher]:
+    """One page for all tests that leave it as it was."""
+    config: Any = WebConfig(port=0)
+    page = WebPublisher(config, Context("desk", "0123456789abcdef"))
+    page.open()
+    yield page
+    page.close()
 
 
 def _ws(page: Any) -> str:
@@ -86,8 +98,8 @@ def test_every_answer_has_its_headers(direct: Callable[..., Any], token: str) ->
     [("", "text/html"), ("style.css", "text/css"), ("app.js", "text/javascript"),
      ("favicon.svg", "image/svg+xml")],
 )  # fmt: skip
-def test_the_pages_files(direct: Callable[..., Any], name: str, kind: str) -> None:
-    answer = httpx.get(direct().url + name)
+def test_the_pages_files(lasting: WebPublisher, name: str, kind: str) -> None:
+    answer = httpx.get(lasting.url + name)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith(kind)
     outside = answer.text.replace("http://www.w3.org/2000/svg", "")
@@ -98,10 +110,8 @@ def test_the_pages_files(direct: Callable[..., Any], name: str, kind: str) -> No
 @pytest.mark.parametrize(
     "path", ["index.html", "../publisher.py", "%2e%2e/publisher.py", "static/app.js", "login.html"]
 )
-def test_no_other_file_is_served(direct: Callable[..., Any], path: str) -> None:
-    page = direct()
-    port = int(page.url.rsplit(":", 1)[1].strip("/"))
-    with socket.create_connection(("127.0.0.1", port)) as raw:
+def test_no_other_file_is_served(lasting: WebPublisher, path: str) -> None:
+    with socket.create_connection(("127.0.0.1", httpx.URL(lasting.url).port or 0)) as raw:
         raw.sendall(
             f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
         )
@@ -193,15 +203,13 @@ def test_a_prompt_over_http(direct: Callable[..., Any], context: Context) -> Non
         (b'{"point": [0.5, 0.5]}' + b" " * 5000, "application/json"),
     ],
 )
-def test_a_bad_prompt_over_http(
-    direct: Callable[..., Any], context: Context, body: bytes, kind: str
-) -> None:
-    page = direct(context)
+def test_a_bad_prompt_over_http(lasting: WebPublisher, body: bytes, kind: str) -> None:
+    page, before = lasting, lasting.stats.get("bad_messages", 0)
     answer = httpx.post(page.url + "api/prompt", content=body, headers={"Content-Type": kind})
     assert answer.status_code == 400
     assert set(answer.json()) == {"error", "hint"}
-    assert context.prompt.get() is None
-    assert page.stats["bad_messages"] == 1
+    assert page.context.prompt.get() is None
+    assert page.stats["bad_messages"] == before + 1
 
 
 def test_a_prompt_over_the_socket(direct: Callable[..., Any], context: Context) -> None:
@@ -220,17 +228,14 @@ def test_a_prompt_over_the_socket(direct: Callable[..., Any], context: Context) 
     ["", "no json", b"bytes", "[]", {}, {"type": 5}, {"type": "prompt"}, {"type": "seen"},
      {"type": "seen", "seq": "1"}, {"type": "pointer", "at": [0.5, 0.5]}, {"type": "ping"}],
 )  # fmt: skip
-def test_a_bad_message_is_answered_and_the_page_lives(
-    direct: Callable[..., Any], context: Context, message: Any
-) -> None:
-    page = direct(context)
-    with _talk(page) as connection:
+def test_a_bad_message_is_answered_and_the_page_lives(lasting: WebPublisher, message: Any) -> None:
+    with _talk(lasting) as connection:
         answer = _ask(connection, message)
         assert answer["type"] == "error"
         assert answer["hint"]
         assert _ask(connection, {"type": "ping", "t": 2.5})["t"] == 2.5
-    assert context.prompt.get() is None
-    assert context.pointer.get() is None
+    assert lasting.context.prompt.get() is None
+    assert lasting.context.pointer.get() is None
 
 
 def test_a_flood_or_a_giant_ends_the_connection(direct: Callable[..., Any]) -> None:

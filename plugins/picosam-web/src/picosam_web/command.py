@@ -93,13 +93,13 @@ def run(args: argparse.Namespace) -> int:
     application = Application(config, parts, plugins)
     with Signals(application.stop) as signals, _camera_hint(args.source), application:
         _wait_until_open(page, application)
+        signals.running = True
         url = _address(page, token)
         print(f"picosam preview of {args.source}: {url}", flush=True)
         for line in _notes(page, left_out):
             print(line, flush=True)
         if not args.no_browser:
             _open_browser(url)
-        signals.running = True
         application.run()
     code = 130 if signals.received == signal.SIGINT else 0
     if application.stuck:  # in a camera, which nothing can interrupt

@@ -76,19 +76,22 @@ class Guard:
         body, kind = json.dumps({"error": refusal.text}).encode(), b"application/json"
         if ask.page and refusal.status == 401:
             body, kind = self._login, b"text/html; charset=utf-8"
+        is_socket = scope["type"] == "websocket"
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        if is_socket:  # uvicorn adds these two itself
+            body, headers = refusal.text.encode(), []
         if refusal.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         if refusal.reason != "host":
             headers += security_headers(ask.host)
         prefix = "http.response"
-        if scope["type"] == "websocket":
+        if is_socket:
             await receive()
             prefix = "websocket.http.response"
         await send({"type": f"{prefix}.start", "status": refusal.status, "headers": headers})
         body = b"" if scope.get("method") == "HEAD" else body
         await send({"type": f"{prefix}.body", "body": body})
-        if scope["type"] == "websocket":
+        if is_socket:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GONE_S):
                     for _ in range(2):  # uvicorn complains of who leaves before the connection

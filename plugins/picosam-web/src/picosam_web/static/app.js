@@ -148,7 +148,7 @@ async function show(envelope, jpeg) {
 /** What is old must not look live. */
 function forget(why) {
   stage.clear();
-  panel.nothing(why);
+  panel.nothing("Nothing is shown.");
   picosam.lastMask = null;
   if (hadObject) say(why);
   hadObject = false;

@@ -122,12 +122,13 @@ export class Link extends EventTarget {
     }
   }
 
-  /** The quickest answer tells best how the clocks differ. */
+  /** The quickest answer tells best how the clocks differ; if they can be one, they are. */
   takeTime(message) {
     const rttMs = performance.now() - message.t;
     if (rttMs > this.bestRttMs * 1.5) return;
     this.bestRttMs = Math.min(this.bestRttMs, rttMs);
-    this.clockOffsetMs = message.unix_ms + rttMs / 2 - Date.now();
+    const offsetMs = message.unix_ms + rttMs / 2 - Date.now();
+    this.clockOffsetMs = Math.abs(offsetMs) <= rttMs / 2 + 1 ? 0 : offsetMs;
   }
 
   tell(name, detail) {
