@@ -21,10 +21,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from picosam_sdk.errors import ConfigError
+from picosam_sdk.limits import read_limited
 
 __all__ = ["Secret", "check", "from_mapping", "load_toml", "rest"]
 
 T = TypeVar("T")
+
+MAX_BYTES = 1 << 20
+"""The longest configuration that is read."""
 
 _REST = "picosam_rest"
 
@@ -100,14 +104,13 @@ def load_toml(path: Path, cls: type[T]) -> T:
         ConfigError: the file cannot be read, or a key is unknown, missing or of another type.
     """
     try:
-        with path.open("rb") as file:
-            raw = tomllib.load(file)
+        raw = tomllib.loads(read_limited(path, MAX_BYTES).decode("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"expected a configuration file at {path}, got: {error.strerror}",
             hint="Check the path.",
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"expected TOML in {path}, got: {error}", hint="Correct that line of the file."
         ) from error
@@ -171,6 +174,7 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        check(abs(value) < 1 << 1000, name, "a number", "one with too many digits")
         return float(value)
     if (
         isinstance(hint, type)

@@ -18,12 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picosam_sdk.errors import InputError
+from picosam_sdk.limits import read_limited
 from picosam_sdk.types import ImageArray
 
-__all__ = ["MAX_PIXELS", "load_image", "save_image"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "check_picture", "load_image", "save_image"]
 
 MAX_PIXELS = 200_000_000
 """The largest picture that is read: 600 MB of RGB, above the largest camera of a phone."""
+
+MAX_BYTES = 1 << 29
+"""The longest file of a picture that is read."""
 
 # In a JPEG's compressed data: a marker that is neither a stuffed 0xFF, a restart nor a fill byte.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -40,7 +44,8 @@ def load_image(source: Any) -> ImageArray:
         uint8 (H, W, 3) RGB.
 
     Raises:
-        InputError: it is none of these, empty, unreadable, damaged or above MAX_PIXELS.
+        InputError: it is none of these, empty, unreadable, damaged, or above MAX_PIXELS or
+            MAX_BYTES.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -144,7 +149,7 @@ def _from_file(path: Path) -> ImageArray:
     import cv2
 
     data = _read(path)
-    _check_size(*_header(data, path), str(path))
+    check_picture(data, path)
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # above OpenCV's own limits
@@ -153,6 +158,19 @@ def _from_file(path: Path) -> ImageArray:
         raise _damaged(path)
     _check_size(image.shape[1], image.shape[0], str(path))
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def check_picture(data: bytes, path: Path) -> None:
+    """Refuses a file that must not be decoded, by its header and the marks of its parts.
+
+    Args:
+        data: bytes of the file.
+        path: what to call it in an error.
+
+    Raises:
+        InputError: it is no JPEG, PNG or WebP, is cut off, or above MAX_PIXELS.
+    """
+    _check_size(*_header(data, path), str(path))
 
 
 def _read(path: Path) -> bytes:
@@ -168,7 +186,7 @@ def _read(path: Path) -> bytes:
                 f"expected a picture file, got {path}, which is not a regular file",
                 hint="Save the picture to a file first.",
             )
-        data = path.read_bytes()
+        data = read_limited(path, MAX_BYTES)
     except FileNotFoundError as error:
         raise InputError(
             f"expected a picture file, got {path}, which does not exist",
@@ -237,7 +255,9 @@ def _walk_png(data: bytes) -> tuple[int, int]:
         if kind[:1].isupper() and zlib.crc32(data[position + 4 : body_end]) != checksum:
             raise ValueError("wrong checksum")
         if kind == b"IHDR":
-            size_px = _number(data, position + 8, 4), _number(data, position + 12, 4)
+            size_px = _larger(
+                size_px, (_number(data, position + 8, 4), _number(data, position + 12, 4))
+            )
         if kind == b"IEND":
             return size_px
         position = body_end + 4
@@ -255,14 +275,32 @@ def _walk_jpeg(data: bytes) -> tuple[int, int]:
             return size_px
         length = _number(data, position, 2)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            size_px = _number(data, position + 5, 2), _number(data, position + 3, 2)
+            size_px = _larger(
+                size_px, (_number(data, position + 5, 2), _number(data, position + 3, 2))
+            )
         position += length
 
 
 def _walk_webp(data: bytes) -> tuple[int, int]:
     if data[8:12] != b"WEBP" or int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ValueError("shorter than its header says")
-    return 0, 0  # the format ends at 16383 x 16383; OpenCV's result is checked
+    if data[12:16] == b"VP8X":  # a canvas of up to 2^24 pixels a side, whatever is drawn on it
+        data[29]
+        return (
+            int.from_bytes(data[24:27], "little") + 1,
+            int.from_bytes(data[27:30], "little") + 1,
+        )
+    if data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    data[29]
+    width_px, height_px = (int.from_bytes(data[at : at + 2], "little") for at in (26, 28))
+    return width_px & 0x3FFF, height_px & 0x3FFF
+
+
+def _larger(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """Of two headers in one file, a decoder may believe either."""
+    return max(one, other, key=lambda size_px: size_px[0] * size_px[1])
 
 
 def _number(data: bytes, position: int, length: int) -> int:

@@ -16,12 +16,16 @@ from typing import Any
 
 from picosam_sdk.config import from_mapping
 from picosam_sdk.errors import ConfigError, ModelError
+from picosam_sdk.limits import parse_json, read_limited
 from picosam_sdk.types import CropRule
 
 __all__ = ["DEFAULT_MODEL", "METADATA_KEY", "ModelCard", "card_path", "sha256_of"]
 
 DEFAULT_MODEL = Path(__file__).parent / "assets" / "picosam3.onnx"
 """The INT8 model inside the package."""
+
+MAX_CARD_BYTES = 1 << 20
+"""The longest card that is read."""
 
 METADATA_KEY = "picosam_card"
 
@@ -81,11 +85,11 @@ class ModelCard:
     def from_json(cls, text: str, source: str = "model card") -> ModelCard:
         """Raises ModelError if the text is not a card."""
         try:
-            raw = json.loads(text)
+            raw = parse_json(text)
             if not isinstance(raw, dict):
                 raise ConfigError(f"expected an object, got {type(raw).__name__}")
             return from_mapping(raw, cls)
-        except (json.JSONDecodeError, ConfigError) as error:
+        except (ValueError, RecursionError) as error:
             raise ModelError(
                 f"expected a model card in {source}, got: {error}",
                 hint="Take model and card from the same place, or export the model again.",
@@ -106,7 +110,7 @@ class ModelCard:
             )
         path = card_path(model)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_limited(path, MAX_CARD_BYTES).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(
                 f"expected the model's card at {path}, got: {error}",

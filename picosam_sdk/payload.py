@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from picosam_sdk import rle
 from picosam_sdk.errors import InputError
+from picosam_sdk.images import MAX_PIXELS
 from picosam_sdk.mask import Mask, Result
 from picosam_sdk.types import Roi
 
@@ -93,6 +94,8 @@ def decode_mask(message: Mapping[str, Any]) -> Mask | None:
         return None
     try:
         width_px, height_px = (int(value) for value in message["size_px"])
+        if width_px * height_px > MAX_PIXELS:
+            raise ValueError(f"a frame of {width_px} x {height_px}")
         prompt = message.get("prompt")
         return Mask.from_bits(
             _bits(message["mask"]),

@@ -27,6 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picosam_sdk.errors import InputError
+from picosam_sdk.images import MAX_PIXELS
+from picosam_sdk.limits import parse_json, read_limited
 from picosam_sdk.mask import Mask, Result
 from picosam_sdk.payload import decode_mask
 from picosam_sdk.types import Frame, Gaze, Roi
@@ -39,6 +41,7 @@ META = "meta.json"
 LINES = "recording.jsonl"
 
 _LONGEST_LINE = 4_000_000
+_LONGEST_META = 1_000_000
 _DAMAGE = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 """What reading a line that somebody changed may raise."""
 
@@ -213,7 +216,7 @@ def line_of(
 def _read_meta(folder: Path) -> dict[str, Any]:
     path = folder / META
     try:
-        meta = json.loads(path.read_bytes())
+        meta = parse_json(read_limited(path, _LONGEST_META))
         found, version = meta.get("format"), meta.get("v")
     except OSError as error:
         raise InputError(
@@ -255,6 +258,8 @@ def _shifted(gaze: Gaze, by_ns: int) -> Gaze:
 
 def _mask(mask: Mapping[str, Any], message: Mapping[str, Any]) -> Mask:
     width_px, height_px = (int(value) for value in message["size_px"])
+    if width_px * height_px > MAX_PIXELS:
+        raise ValueError(f"a frame of {width_px} x {height_px}")
     prompt = None if mask["prompt"] is None else _roi(mask["prompt"])
     threshold = float(mask["threshold"])
     if mask["logits"] is not None:

@@ -7,15 +7,18 @@ input looks like) and, optionally, ``network_intrinsics`` (JSON).
 
 from __future__ import annotations
 
-import json
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from picosam_sdk.errors import ModelError
+from picosam_sdk.limits import parse_json, read_limited
 
-__all__ = ["Rpk", "read_rpk"]
+__all__ = ["MAX_BYTES", "Rpk", "read_rpk"]
+
+MAX_BYTES = 64 * 1024**2
+"""The longest network file that is read; the sensor has 8 MB of memory."""
 
 BLOCK_MAGIC, FOOTER_MAGIC = b"9464", b"3695"
 HEADER_BYTES, FOOTER_BYTES = 32, 64
@@ -54,7 +57,7 @@ def read_rpk(path: Path) -> Rpk:
         ModelError: it is missing, cut off, or does not describe a network.
     """
     try:
-        data = path.read_bytes()
+        data = read_limited(path, MAX_BYTES)
     except OSError as error:
         raise ModelError(
             f"expected the sensor's network file at {path}, got: {error}",
@@ -72,7 +75,7 @@ def read_rpk(path: Path) -> Rpk:
             hint=_HINT,
         ) from error
     try:
-        intrinsics = json.loads(files.get("network_intrinsics", b"{}"))
+        intrinsics = parse_json(files.get("network_intrinsics", b"{}"))
     except ValueError as error:
         raise ModelError(
             f"expected JSON in network_intrinsics of {path}, got: {error}", hint=_HINT
@@ -114,7 +117,7 @@ def _archive(data: bytes, at: int, path: Path) -> dict[str, bytes]:
                 f"expected a CPIO entry at byte {at} of {path}, got {header[:6]!r}", hint=_HINT
             )
         try:
-            size, name_size = int(header[54:62], 16), int(header[94:102], 16)
+            size, name_size = _hexadecimal(header[54:62]), _hexadecimal(header[94:102])
         except ValueError as error:
             raise ModelError(f"expected CPIO sizes in {path}, got: {error}", hint=_HINT) from error
         begin = at + CPIO_HEADER_BYTES
@@ -129,6 +132,11 @@ def _archive(data: bytes, at: int, path: Path) -> dict[str, bytes]:
             )
         files[name] = data[begin : begin + size]
         at = _aligned(begin + size - at) + at
+
+
+def _hexadecimal(digits: bytes) -> int:
+    """Digits alone: ``int`` would take a sign, too, and the archive be read in a circle."""
+    return int.from_bytes(bytes.fromhex(digits.decode("ascii")), "big")
 
 
 def _aligned(offset: int) -> int:

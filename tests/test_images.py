@@ -270,10 +270,10 @@ def test_permission_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     path = tmp_path / "photo.png"
     path.write_bytes(encoded(".png"))
 
-    def deny(self: Path) -> bytes:  # chmod does not hold back root, who often runs tests
+    def deny(self: Path, mode: str) -> bytes:  # chmod does not hold back root, who often runs tests
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    monkeypatch.setattr(Path, "open", deny)
     refused(path, "permission denied")
 
 

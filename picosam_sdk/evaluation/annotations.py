@@ -7,10 +7,9 @@ absent from an image (``neg_category_ids`` and the like) say nothing about masks
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,14 @@ from numpy.typing import NDArray
 from picosam_sdk import rle
 from picosam_sdk.errors import InputError
 from picosam_sdk.evaluation.polygons import polygon_mask
+from picosam_sdk.images import MAX_PIXELS
+from picosam_sdk.limits import parse_json, read_limited
 from picosam_sdk.types import Roi
 
 __all__ = ["Dataset", "Instance", "bundled_dataset", "read_dataset"]
+
+MAX_BYTES = 1 << 31
+"""The longest annotation file that is read; LVIS' largest has 1.1 GB."""
 
 _PHOTOS = Path(__file__).parent.parent / "assets" / "photos"
 
@@ -115,7 +119,8 @@ def read_dataset(annotations: Path, images: Path) -> Dataset:
         if entry.get("iscrowd", 0):
             crowds += 1
             continue
-        picture = pictures.get(entry["image_id"])
+        number = entry["image_id"]
+        picture = pictures.get(number) if isinstance(number, int | str) else None
         if picture is None:
             raise InputError(
                 f"{where}: expected the image_id of one of its {len(pictures)} images, "
@@ -135,7 +140,7 @@ def read_dataset(annotations: Path, images: Path) -> Dataset:
                 bbox=bbox,
                 segmentation=_segmentation(entry.get("segmentation"), picture.size_px, where),
                 area=_area(entry.get("area"), where),
-                category=names.get(entry.get("category_id"), str(entry.get("category_id", ""))),
+                category=_category(entry.get("category_id", ""), names),
                 id=_id_of(entry, index),
             )
         )
@@ -164,7 +169,7 @@ class _Picture:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(read_limited(path, MAX_BYTES))
     except OSError as error:
         raise InputError(
             f"expected an annotation file at {path}, got: {error.strerror}",
@@ -204,8 +209,12 @@ def _pictures(entries: list[Any], path: Path) -> dict[Any, _Picture]:
             names += ["/".join(parts[-2:]), parts[-1]]
             if not parts[-1] or min(size_px) < 1:
                 raise ValueError("it has no file name, or no size")
+            if size_px[0] * size_px[1] > MAX_PIXELS:
+                raise ValueError(f"more than {MAX_PIXELS} pixels")
+            if any(_leaves(name) for name in names):
+                raise ValueError("its file lies outside of the folder of pictures")
             pictures[entry["id"]] = _Picture(tuple(names), size_px)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             text = str(entry)
             raise InputError(
                 f"expected images in {path} to have id, width, height and file_name or coco_url, "
@@ -215,6 +224,12 @@ def _pictures(entries: list[Any], path: Path) -> dict[Any, _Picture]:
     return pictures
 
 
+def _leaves(name: str) -> bool:
+    """Whether a path leads out of its folder, or is none."""
+    path = PurePath(name)
+    return path.is_absolute() or ".." in path.parts or "\0" in name or len(name) > 1024
+
+
 def _category_names(raw: dict[str, Any]) -> dict[Any, str]:
     entries = raw.get("categories")
     if not isinstance(entries, list):
@@ -222,8 +237,12 @@ def _category_names(raw: dict[str, Any]) -> dict[Any, str]:
     return {
         entry["id"]: str(entry["name"])
         for entry in entries
-        if isinstance(entry, dict) and "id" in entry and "name" in entry
+        if isinstance(entry, dict) and isinstance(entry.get("id"), int | str) and "name" in entry
     }
+
+
+def _category(number: Any, names: dict[Any, str]) -> str:
+    return names.get(number, str(number)) if isinstance(number, int | str) else str(number)
 
 
 def _id_of(entry: Any, index: int) -> int:
@@ -297,14 +316,19 @@ def _numbers(value: Any) -> NDArray[np.float64] | None:
         return None
     try:
         array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return array if array.ndim == 1 and np.isfinite(array).all() else None
 
 
 def _locate(folder: Path, names: tuple[str, ...]) -> Path:
     candidates = [folder / name for name in names]
-    return next((path for path in candidates if path.is_file()), candidates[0])
+    try:
+        return next((path for path in candidates if path.is_file()), candidates[0])
+    except OSError as error:  # such as a name that is too long
+        raise InputError(
+            f"expected a picture in {folder}, got: {error}", hint="Correct its file_name."
+        ) from error
 
 
 def _check_pictures(paths: list[Path], folder: Path) -> None:

@@ -13,7 +13,12 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from picosam_sdk.errors import InputError
+
 __all__ = ["polygon_mask"]
+
+MAX_OUTLINE_PX = 1_000_000
+"""The longest outline that is walked: some numbers can ask for any amount of memory."""
 
 SCALE = 5.0
 """Grid steps a pixel while the outline is walked, as in pycocotools."""
@@ -29,10 +34,21 @@ def polygon_mask(
 
     Returns:
         bool (height_px, width_px).
+
+    Raises:
+        InputError: an outline is longer than MAX_OUTLINE_PX.
     """
     by_column = np.zeros(width_px * height_px, dtype=np.bool_)
     for polygon in polygons:
-        crossings = _crossings(*_outline(polygon.reshape(-1, 2)), width_px, height_px)
+        corners = polygon.reshape(-1, 2)
+        with np.errstate(over="ignore"):
+            length = np.abs(corners - np.roll(corners, -1, axis=0)).sum()
+        if not max(length, np.abs(corners).max()) <= MAX_OUTLINE_PX:
+            raise InputError(
+                f"expected a polygon whose outline has at most {MAX_OUTLINE_PX} pixels",
+                hint="Its corners lie far outside of the picture; correct the annotation.",
+            )
+        crossings = _crossings(*_outline(corners), width_px, height_px)
         for first, last in zip(crossings[0::2], crossings[1::2], strict=True):
             by_column[first:last] = True
     return by_column.reshape(width_px, height_px).T

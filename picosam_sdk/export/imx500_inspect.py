@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from picosam_sdk.backends.imx500.card import read_card
 from picosam_sdk.errors import ModelError
+from picosam_sdk.limits import parse_json
 from picosam_sdk.rpk import read_rpk
 
 __all__ = ["Inspection", "Part", "Tensor", "inspect_file"]
@@ -20,6 +21,11 @@ __all__ = ["Inspection", "Part", "Tensor", "inspect_file"]
 MANIFEST, PARAMETERS = "manifest.json", "dnnParams.xml"
 MOST_BYTES = 64 * 1024**2
 """More than any network for the sensor has; a damaged archive may claim anything."""
+
+_ZIP_DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
+"""What zipfile raises for an archive that is damaged, encrypted or of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +149,22 @@ def _unzip(path: Path) -> dict[str, bytes]:
             size = sum(entry.file_size for entry in archive.infolist())
             if size > MOST_BYTES:
                 raise _damaged(path, f"at most {MOST_BYTES} bytes inside", str(size))
-            return {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+            return {entry.filename: _member(archive, entry) for entry in archive.infolist()}
+    except _ZIP_DAMAGE as error:
         raise _damaged(path, "a whole ZIP archive", str(error)) from error
+
+
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """A file of the archive, unpacked no further than to the size that it claims."""
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError(f"compression method {entry.compress_type}")
+    with archive.open(entry) as file:
+        return file.read(entry.file_size + 1)
 
 
 def _manifest(contents: dict[str, bytes], path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(contents[MANIFEST])
+        manifest = parse_json(contents[MANIFEST])
     except (KeyError, ValueError) as error:
         what = "nothing" if isinstance(error, KeyError) else str(error)
         raise _damaged(path, f"a network's {MANIFEST} (JSON) inside", what) from error
@@ -173,7 +187,7 @@ def _tensors(
             )
             for tag in ("inputTensor", "outputTensor")
         )
-    except (KeyError, ValueError, StopIteration, ElementTree.ParseError) as error:
+    except (LookupError, ValueError, StopIteration, ElementTree.ParseError) as error:
         what = f"{type(error).__name__}: {error}"
         raise _damaged(path, f"tensors described in {PARAMETERS}", what) from error
     return inputs, outputs

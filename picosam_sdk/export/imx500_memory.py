@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from picosam_sdk.errors import ModelError
+from picosam_sdk.limits import parse_json, read_limited
 
 __all__ = ["MemoryReport", "read_memory_report"]
+
+MAX_BYTES = 1 << 24
+"""The longest report that is read."""
 
 UNITS = {"B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 
@@ -51,8 +54,8 @@ def read_memory_report(path: Path) -> MemoryReport:
         ModelError: it is missing or not such a report.
     """
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))["Memory Report"]
-        return MemoryReport(
+        report = parse_json(read_limited(path, MAX_BYTES))["Memory Report"]
+        found = MemoryReport(
             name=str(report["Name"]),
             used=_bytes(report["Memory Usage"]),
             available=_bytes(report["Total Memory Available On Chip"]),
@@ -60,7 +63,10 @@ def read_memory_report(path: Path) -> MemoryReport:
             weights=_bytes(report["Model Memory Physical Size"]),
             fits=report["Fit In Chip"] is True,
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if found.available <= 0:
+            raise ValueError("no memory on the chip")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(
             f"expected the converter's memory report in {path}, "
             f"got {type(error).__name__}: {error}",

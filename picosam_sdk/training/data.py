@@ -8,7 +8,6 @@ object), ``<id>.png`` (its mask, 1 bit or 8 bit soft, same size) and ``<id>.json
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,10 +23,14 @@ from numpy.typing import NDArray
 from picosam_sdk.errors import InputError
 from picosam_sdk.evaluation.annotations import Instance, read_dataset
 from picosam_sdk.geometry import resize
-from picosam_sdk.images import load_image
+from picosam_sdk.images import check_picture, load_image
+from picosam_sdk.limits import CheckedMember, parse_json
 from picosam_sdk.types import Box, ImageArray
 
 _LONGEST_PX = 168
+MAX_MEMBER_BYTES = 1 << 26
+"""The largest file in a shard that is read: a sample is a small crop."""
+
 _MIN_SIDE_PX = 8
 
 __all__ = [
@@ -149,7 +152,7 @@ def read_cutouts(paths: Iterable[Path]) -> list[Sample]:
         table = shard.parent / f"{shard.parent.name}.tsv"
         rows = [line.split("\t") for line in table.read_text().splitlines()[1:]]
         origin = {row[0]: (row[1], row[2]) for row in rows}
-        with tarfile.open(shard) as archive:
+        with tarfile.open(shard, "r:", tarinfo=CheckedMember) as archive:
             for member in archive:
                 key = member.name.rsplit(".", 1)[0]
                 picture = _imdecode(_bytes(archive, member), cv2.IMREAD_UNCHANGED, member.name)
@@ -210,7 +213,7 @@ def balanced_weights(
 def _members(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """The files of one sample at a time: (id, {extension: bytes})."""
     try:
-        with tarfile.open(shard) as archive:
+        with tarfile.open(shard, "r:", tarinfo=CheckedMember) as archive:
             key, parts = "", dict[str, bytes]()
             for member in archive:
                 stem, _, extension = member.name.rpartition(".")
@@ -218,7 +221,7 @@ def _members(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                     yield key, parts
                     parts = {}
                 key = stem
-                parts[extension] = _bytes(archive, member)
+                parts[extension] = _bytes(archive, member) if member.isfile() else b""
             if parts:
                 yield key, parts
     except (tarfile.TarError, OSError, EOFError) as error:
@@ -228,6 +231,8 @@ def _members(shard: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if member.size > MAX_MEMBER_BYTES:
+        raise OSError(f"{member.name}: {member.size} bytes; at most {MAX_MEMBER_BYTES} are read")
     file = archive.extractfile(member)
     return file.read() if file is not None else b""
 
@@ -243,20 +248,31 @@ def _decode(item: tuple[str, dict[str, bytes]]) -> Sample:
         )
     bgr = _imdecode(picture, cv2.IMREAD_COLOR, key)
     mask = _imdecode(parts["png"], cv2.IMREAD_GRAYSCALE, key)
-    meta: dict[str, Any] = json.loads(parts["json"])
     if mask.shape != bgr.shape[:2]:
         raise InputError(
             f"expected the mask of {key} to be as large as its crop {bgr.shape[:2]}, "
             f"got {mask.shape}",
             hint="Make the shard anew.",
         )
-    x, y, width, height = meta["bbox"]
+    try:
+        meta: dict[str, Any] = parse_json(parts["json"])
+        x, y, width, height = (float(value) for value in meta["bbox"])
+        source, name = str(meta["source"]), str(meta["image"])
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise InputError(
+            f"expected source, image and bbox in {key}.json, got: {error!r}",
+            hint="Make the shard anew.",
+        ) from error
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return Sample(rgb, mask, (x, y, width, height), meta["source"], str(meta["image"]))
+    return Sample(rgb, mask, (x, y, width, height), source, name)
 
 
 def _imdecode(data: bytes, flags: int, name: str) -> NDArray[np.uint8]:
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    check_picture(data, Path(name))
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # above OpenCV's own limits
+        picture = None
     if picture is None:
         raise InputError(
             f"expected a picture in {name}, got bytes that do not decode",

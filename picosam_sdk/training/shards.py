@@ -21,9 +21,14 @@ import cv2
 import numpy as np
 
 from picosam_sdk.errors import InputError
+from picosam_sdk.images import MAX_PIXELS, check_picture
+from picosam_sdk.limits import CheckedMember, parse_json, read_limited
 from picosam_sdk.types import ImageArray
 
-__all__ = ["Photo", "ShardWriter", "count_photos", "read_photos"]
+__all__ = ["MAX_MEMBER_BYTES", "Photo", "ShardWriter", "count_photos", "read_photos"]
+
+MAX_MEMBER_BYTES = 1 << 28
+"""The largest file, in a shard or beside it, that is read."""
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
@@ -55,9 +60,16 @@ class Photo:
         """The picture, uint8 RGB (H, W, 3).
 
         Raises:
-            InputError: the bytes are no picture.
+            InputError: the bytes are no picture, or one above picosam_sdk.images.MAX_PIXELS.
         """
-        bgr = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_COLOR)
+        if self.data[:2] == b"BM":
+            _check_bitmap(self.data, self.picture)
+        else:
+            check_picture(self.data, Path(self.picture))
+        try:
+            bgr = cv2.imdecode(np.frombuffer(self.data, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:  # above OpenCV's own limits
+            bgr = None
         if bgr is None:
             raise InputError(
                 f"expected a picture in {self.picture}, got bytes that do not decode",
@@ -82,9 +94,9 @@ def read_photos(paths: Iterable[Path]) -> Iterator[Photo]:
             else:
                 base = path if path.is_dir() else path.parent
                 side = file.with_suffix(".json")
-                meta = side.read_bytes() if side.is_file() else b"{}"
+                meta = _file_bytes(side) if side.is_file() else b"{}"
                 yield _photo(
-                    file.read_bytes(), meta, base.resolve().name, file.relative_to(base).as_posix()
+                    _file_bytes(file), meta, base.resolve().name, file.relative_to(base).as_posix()
                 )
 
 
@@ -94,8 +106,7 @@ def count_photos(paths: Iterable[Path]) -> int:
     for path in paths:
         for file in _files(path):
             if file.suffix == ".tar":
-                with _open_tar(file) as archive:
-                    total += sum(Path(n).suffix.lower() in PICTURES for n in archive.getnames())
+                total += sum(Path(name).suffix.lower() in PICTURES for name in _names(file))
             else:
                 total += 1
     return total
@@ -258,7 +269,7 @@ def _files(path: Path) -> list[Path]:
 
 def _open_tar(file: Path) -> tarfile.TarFile:
     try:
-        return tarfile.open(file)
+        return tarfile.open(file, "r:", tarinfo=CheckedMember)  # "r:": nothing is unpacked
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(
             f"expected a tar shard at {file}, got: {error}", hint="Copy or make the shard anew."
@@ -268,7 +279,7 @@ def _open_tar(file: Path) -> tarfile.TarFile:
 def _read_tar(file: Path) -> Iterator[Photo]:
     """Pairs each picture with the JSON of the same id, before or after it."""
     with _open_tar(file) as archive:
-        members = {member.name: member for member in archive if member.isfile()}
+        members = {m.name: m for m in _entries(archive, file) if m.isfile()}
         for name, member in members.items():
             if Path(name).suffix.lower() not in PICTURES:
                 continue
@@ -277,18 +288,61 @@ def _read_tar(file: Path) -> Iterator[Photo]:
             yield _photo(_bytes(archive, member), meta, file.stem, name)
 
 
+def _names(file: Path) -> list[str]:
+    with _open_tar(file) as archive:
+        return [member.name for member in _entries(archive, file)]
+
+
+def _entries(archive: tarfile.TarFile, file: Path) -> list[tarfile.TarInfo]:
+    try:
+        return archive.getmembers()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise _unreadable(f"a tar shard at {file}", error) from error
+
+
 def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    opened = archive.extractfile(member)
-    return opened.read() if opened is not None else b""
+    try:
+        if member.size > MAX_MEMBER_BYTES:
+            raise OSError(f"{member.size} bytes, of which at most {MAX_MEMBER_BYTES} are read")
+        opened = archive.extractfile(member)
+        return opened.read() if opened is not None else b""
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise _unreadable(f"{member.name} in a tar shard", error) from error
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return read_limited(path, MAX_MEMBER_BYTES)
+    except OSError as error:
+        raise _unreadable(str(path), error) from error
+
+
+def _unreadable(what: str, error: Exception) -> InputError:
+    return InputError(
+        f"expected {what} that can be read, got: {error}", hint="Copy or make the shard anew."
+    )
+
+
+def _check_bitmap(data: bytes, name: str) -> None:
+    """Of a .bmp file with the usual header; what OpenCV makes of the others is not known."""
+    width_px, height_px = (int.from_bytes(data[at : at + 4], "little", signed=True)
+                           for at in (18, 22))  # fmt: skip
+    plain = len(data) > 54 and int.from_bytes(data[14:18], "little") >= 40
+    if not plain or abs(width_px) * abs(height_px) > MAX_PIXELS:
+        raise InputError(
+            f"expected a bitmap of at most {MAX_PIXELS} pixels in {name}, "
+            f"got {width_px} x {height_px} or an old header",
+            hint="Convert it to PNG, or leave it out.",
+        )
 
 
 def _photo(data: bytes, meta: bytes, source: str, name: str) -> Photo:
     try:
-        fields: dict[str, Any] = json.loads(meta)
+        fields: dict[str, Any] = parse_json(meta)
         boxes = tuple(
             (float(x), float(y), float(w), float(h)) for x, y, w, h in fields.get("boxes", ())
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(
             f"expected JSON with boxes as [[x, y, width, height], ...] beside {name}, got: {error}",
             hint="Mend the .json, or leave it out to prompt that photograph automatically.",

@@ -60,7 +60,7 @@ def test_a_shard_is_read_as_rgb_with_its_mask(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ({"x.webp": b"", "x.json": b"{}"}, r"expected x.webp or .jpg, x.png and x.json"),
-        (sample_files("x") | {"x.webp": b"nonsense"}, "do not decode"),
+        (sample_files("x") | {"x.webp": b"nonsense"}, "none of them"),
         (sample_files("x") | {"x.png": png(np.zeros((3, 3), np.uint8))}, r"as large as its crop"),
     ],
 )

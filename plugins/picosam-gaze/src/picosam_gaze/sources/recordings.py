@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import itertools
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +15,17 @@ from numpy.typing import NDArray
 
 from picosam_gaze.source import GazeSourceError
 from picosam_gaze.sources.place import INVISIBLE_PX, NEON_PX, place
+from picosam_sdk.limits import parse_json, read_limited
 from picosam_sdk.recording import LINES, META, Recording
 from picosam_sdk.types import Gaze
 
-__all__ = ["GazeRecording", "load_gaze", "recording_file"]
+__all__ = ["MAX_BYTES", "GazeRecording", "load_gaze", "recording_file"]
 
 _TIME, _X, _Y = "timestamp [ns]", "gaze x [px]", "gaze y [px]"
+MAX_BYTES = 1 << 30
+"""The longest file of gaze that is read; an hour at 200 Hz has about 70 MB."""
+
+_LONGEST_INFO = 1 << 20
 _NO = {"0", "0.0", "false"}
 _ROUNDED_NS = 1_000_000
 """Ages in messages are rounded to 0.1 ms."""
@@ -86,6 +90,11 @@ def load_gaze(
         raise GazeSourceError(
             f"expected a recording with gaze.csv or {LINES} at {path}, found none",
             hint="Give the folder of one recording, as exported.",
+        )
+    if file.stat().st_size > MAX_BYTES:
+        raise GazeSourceError(
+            f"expected a file of at most {MAX_BYTES} bytes, got {file}, which is longer",
+            hint="Divide the recording.",
         )
     if file.suffix == ".csv":
         size_px = view_px or _glasses_px(folder, path)
@@ -187,14 +196,14 @@ def _first_frame_ns(folder: Path) -> int | None:
     try:
         with (folder / "world_timestamps.csv").open(newline="", encoding="utf-8-sig") as lines:
             return int(next(csv.DictReader(lines))[_TIME])
-    except (OSError, StopIteration, KeyError, ValueError, TypeError):
+    except (OSError, StopIteration, KeyError, ValueError, TypeError, csv.Error):
         return None
 
 
 def _glasses_px(folder: Path, path: Path) -> tuple[int, int]:
     """The size of the scene camera of the glasses that info.json names."""
     try:
-        info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
+        info = parse_json(read_limited(folder / "info.json", _LONGEST_INFO))
     except (OSError, ValueError):
         info = None
     if isinstance(info, dict):
@@ -215,7 +224,9 @@ def _recorded_rows(recording: Recording) -> Iterator[Row | None]:
         if entry.gaze is not None:
             gaze = entry.gaze
             x, y = place(gaze.x, gaze.y)
-            yield entry.t_ns + gaze.timestamp_ns, x, y, gaze.confidence, gaze.worn
+            time_ns = entry.t_ns + gaze.timestamp_ns
+            good = abs(time_ns) < 2**63
+            yield (time_ns, x, y, gaze.confidence, gaze.worn) if good else None
 
 
 def _message_rows(file: Path) -> Iterator[Row | None]:
@@ -224,7 +235,7 @@ def _message_rows(file: Path) -> Iterator[Row | None]:
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             try:
-                message = json.loads(line)
+                message = parse_json(line)
                 row = None if message.get("gaze") is None else _message_row(message)
             except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
                 yield None
