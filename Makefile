@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
-PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'plugins/picosam-mqtt[demo]' -e plugins/picosam-web
+PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'plugins/picosam-mqtt[demo]' -e 'plugins/picosam-web[test]'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format clean imx500-tools imx500-test
@@ -58,18 +58,20 @@ $(VENV)/demo.stamp: pyproject.toml $(wildcard plugins/*/pyproject.toml) | $(BIN)
 	@touch $@ $(VENV)/core.stamp
 
 # The tests run the camera class of picamera2, which pip builds against libcap and which loads
-# libarchive.
+# libarchive; a real broker; and a real browser.
 $(VENV)/system.stamp: | $(BIN)/python
 	@missing=; [ -e /usr/include/sys/capability.h ] || missing=libcap-dev; \
 	$(BIN)/python -c 'import ctypes.util as u, sys; sys.exit(not u.find_library("archive"))' || \
 	  missing="$$missing libarchive-tools"; \
 	PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+	  missing="$$missing chromium"; \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing $$missing with apt-get ..."; \
 	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $$missing >/dev/null; \
 	elif [ -n "$$missing" ]; then \
 	  echo "The tests need system packages. On Debian or Ubuntu: sudo apt-get install $$missing" >&2; \
-	  echo "Elsewhere: the headers of libcap (such as libcap-devel) and libarchive." >&2; exit 1; \
+	  echo "Elsewhere: the headers of libcap (such as libcap-devel), libarchive, mosquitto, Chromium." >&2; exit 1; \
 	fi
 	@touch $@
 
