@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'plugins/picosam-mqtt[demo]' -e 'plugins/picosam-web[test]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean imx500-tools imx500-test
+.PHONY: help demo test fuzz lint format clean imx500-tools imx500-test
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: $(VENV)/demo.stamp ## segment the sample photos, then run the glasses; pic
 
 test: lint ## lint, types, layers and all tests
 	@$(BIN)/python -m pytest
+
+fuzz: $(VENV)/dev.stamp ## damaged input to everything that parses, SECONDS=60 each
+	@$(BIN)/python scripts/fuzz.py --seconds $(or $(SECONDS),60)
 
 lint: $(VENV)/dev.stamp ## ruff, mypy and the layers between modules
 	@$(BIN)/ruff check
