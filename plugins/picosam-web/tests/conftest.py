@@ -96,7 +96,7 @@ class Kiosk:
         egress = {"grants": grants or []}
         raw: dict[str, Any] = {
             "device": {"name": "desk"},
-            "camera": {"kind": "photos", "path": str(photo or photo_path()), "fps": 20.0,
+            "camera": {"kind": "photos", "path": str(photo or photo_path()), "fps": 12.0,
                        "loop": True},
             "roi": [{"kind": "manual", "max_age_s": 0}],
             "publish": [{"kind": "web", "port": 0, "egress": egress, **(web or {})}],

@@ -66,7 +66,7 @@ def _masks() -> list[NDArray[np.bool_]]:
         np.zeros((1, 7), bool),
         np.indices((31, 17)).sum(0) % 2 > 0,
     ]
-    for _ in range(30):
+    for _ in range(12):
         height, width = rng.integers(1, 130, 2)
         masks.append(rng.random((height, width)) < rng.random())
     return masks  # fmt: skip

@@ -28,7 +28,7 @@ export class Stage {
 
   readColors() {
     const style = getComputedStyle(document.documentElement);
-    for (const name of ["accent", "text", "quiet"]) {
+    for (const name of ["accent", "on-picture", "text", "quiet"]) {
       this.colors[name] = style.getPropertyValue(`--${name}`).trim();
     }
   }
@@ -101,8 +101,8 @@ export class Stage {
     const context = this.mask.getContext("2d");
     context.clearRect(0, 0, this.mask.width, this.mask.height);
     if (!this.shown || !this.shown.roi) return;
-    context.globalAlpha = this.hasPicture ? 0.42 : 0.9;
-    context.fillStyle = this.colors.accent;
+    context.globalAlpha = this.hasPicture ? 0.4 : 0.9;
+    context.fillStyle = this.objectColor;
     context.fill(this.path(this.mask), "evenodd");
     context.globalAlpha = 1;
   }
@@ -127,7 +127,7 @@ export class Stage {
     context.clearRect(0, 0, this.marks.width, this.marks.height);
     context.lineJoin = "round";
     if (this.shown && this.shown.roi) {
-      if (this.hasPicture) this.stroke(context, this.path(this.marks), 1.5, this.colors.accent);
+      if (this.hasPicture) this.stroke(context, this.path(this.marks), 2, this.objectColor);
       this.drawRoi(context);
     }
     if (this.asked) this.drawPoint(context, this.asked);
@@ -188,7 +188,7 @@ export class Stage {
     path.rect(x, y, width, height);
     if (solid) {
       context.globalAlpha = 0.14;
-      context.fillStyle = this.colors.accent;
+      context.fillStyle = this.objectColor;
       context.fill(path);
       context.globalAlpha = 1;
     }
@@ -207,9 +207,14 @@ export class Stage {
     this.stroke(context, path, 2, this.toolColor);
   }
 
+  /** The accent; on a picture a light one, whatever the theme. */
+  get objectColor() {
+    return this.hasPicture ? this.colors["on-picture"] : this.colors.accent;
+  }
+
   /** What is being prompted must stand out from silhouettes. */
   get toolColor() {
-    return this.hasPicture ? this.colors.accent : this.colors.text;
+    return this.hasPicture ? this.colors["on-picture"] : this.colors.text;
   }
 
   pixels([x, y, width, height]) {
