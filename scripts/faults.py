@@ -1,0 +1,59 @@
+"""Injects faults into real pipelines from a seeded schedule, and checks what must hold.
+
+    python scripts/faults.py --events 10000 --seed 1
+    python scripts/faults.py --events 500 --json > faults.json
+
+docs/reliability.md says what is injected and what is checked. Exit code 1 if something did not
+hold. Needs mosquitto and the development environment (make test).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=10_000, help="how many (default: 10000)")
+    parser.add_argument("--seed", type=int, default=1, help="of the schedule (default: 1)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    args = parser.parse_args()
+    return inject(args.seed, lambda events: events >= args.events, args.events, args.json)
+
+
+def inject(seed: int, enough: Callable[[int], bool], total: int | None, as_json: bool) -> int:
+    """Runs the suite and prints its report; the exit code."""
+    from tqdm import tqdm
+
+    from tests.faults.events import run
+    from tests.faults.world import World
+
+    with (
+        tempfile.TemporaryDirectory(prefix="faults") as folder,
+        World(Path(folder) / "world") as world,
+        tqdm(total=total, unit="event") as bar,
+    ):
+        report = run(world, seed, enough, lambda events: bar.update())
+    if as_json:
+        print(json.dumps(asdict(report), indent=1))
+    else:
+        print(report.table())
+        print(f"\n{report.events} events in {report.seconds:.0f} s, seed {seed}, "
+              f"disk: {report.disk}")  # fmt: skip
+        print(f"counted: {report.counts}\nprocesses: {report.processes}")
+        print(f"{len(report.violations)} violations", *report.violations, sep="\n  ")
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

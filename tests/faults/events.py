@@ -1,0 +1,254 @@
+"""The kinds of events, and a run through a seeded schedule of them."""
+
+from __future__ import annotations
+
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.parts import SENSOR_FAULTS
+from tests.faults.world import ROOT, World
+
+__all__ = ["KINDS", "Kind", "Report", "run", "schedule"]
+
+LONGEST_GAP_S = 1.0
+"""How long a fault outside camera and backend may hold up the loop; a busy machine, too."""
+
+LONGEST_MENDING_S = 3.0
+"""The same for a fault of the camera or backend, which is opened again after a pause."""
+
+MOST_GROWTH_MB, MOST_THREADS = 40.0, 40
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of event.
+
+    Args:
+        name: in the table.
+        weight: how often it comes.
+        act: does it; the fault is over when it returns. False: it did not happen.
+        device: the pipeline that must recover.
+        mends: whether the loop may stop for it.
+    """
+
+    name: str
+    weight: float
+    act: Callable[[World, random.Random], bool | None]
+    device: str = "host"
+    mends: bool = False
+
+
+def _order(name: str, weight: float, device: str = "host", mends: bool = False) -> Kind:
+    what = name.replace(" ", ".", 1)
+    return Kind(name, weight, lambda w, r: w.pipelines[device].order(what), device, mends)
+
+
+def _sensor(how: str) -> Kind:
+    def act(world: World, rng: random.Random) -> bool:
+        pipeline = world.pipelines["sensor"]
+        done = pipeline.order(f"sensor.{how}")
+        time.sleep(rng.uniform(0.0, 0.3))
+        return pipeline.order("sensor.heal") and done
+
+    return Kind(f"sensor {how}", 0.15, act, "sensor")
+
+
+def _freeze(world: World, rng: random.Random) -> None:
+    world.broker.freeze()
+    time.sleep(rng.choice((0.1, 0.3, 2.5)))
+    world.broker.thaw()
+
+
+def _cut(world: World, rng: random.Random) -> None:
+    world.proxy.cut()
+
+
+def _away(world: World, rng: random.Random) -> None:
+    world.proxy.refuse = True
+    world.proxy.cut()
+    time.sleep(rng.uniform(0.05, 0.6))
+    world.proxy.refuse = False
+
+
+def _slow(world: World, rng: random.Random) -> None:
+    world.proxy.delay_s = rng.uniform(0.02, 0.1)
+    time.sleep(0.3)
+    world.proxy.delay_s = 0.0
+
+
+def _narrow(world: World, rng: random.Random) -> None:
+    world.proxy.bytes_per_s = 8000.0
+    time.sleep(0.4)
+    world.proxy.bytes_per_s = 0.0
+
+
+def _silent(world: World, rng: random.Random) -> None:
+    world.proxy.silent = True
+    time.sleep(rng.choice((0.1, 0.4, 2.2)))
+    world.proxy.silent = False
+
+
+def _disk(world: World, rng: random.Random) -> None:
+    world.fill_disk()
+    time.sleep(rng.uniform(0.1, 0.5))
+    world.free_disk()
+
+
+def _disk_and_cut(world: World, rng: random.Random) -> None:
+    world.proxy.refuse = True
+    world.proxy.cut()
+    _disk(world, rng)
+    world.proxy.refuse = False
+
+
+def _video(world: World, rng: random.Random) -> bool:
+    """A run of its own on a file that is no good: it ends, says why, and leaves no traceback."""
+    path = world.folder / "bad.mp4"
+    path.write_bytes(rng.choice((b"", b"\0\0\0\x18ftypmp42", b"\0\0\0\x18ftypmp42isom"))
+                     + rng.randbytes(rng.choice((0, 100, 5000))))  # fmt: skip
+    config = world.folder / "video.toml"
+    config.write_text(
+        f'[camera]\nkind = "video"\npath = "{path}"\n[[roi]]\nkind = "fixed"\n'
+        'roi = [0.1, 0.1, 0.5, 0.5]\n[[publish]]\nkind = "print"\n'
+    )
+    program = "import sys; from picosam_sdk.cli.main import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", program, "run", str(config)], cwd=ROOT,
+                          capture_output=True, timeout=30, check=False)  # fmt: skip
+    if done.returncode != 1 or b"Traceback" in done.stderr:
+        world.checker.violations.append(f"broken video: {done.returncode} {done.stderr[-300:]!r}")
+    return True
+
+
+KINDS = (
+    *(_order(f"roi {how}", 2) for how in ("raise", "nan", "outside", "none", "wrong-type")),
+    *(_order(f"filter {how}", 2) for how in ("raise", "none", "wrong-type")),
+    *(_order(f"publisher {how}", 2) for how in ("raise", "stall")),
+    *(_order(f"clock {how}", 2) for how in ("forward", "back")),
+    *(_order(f"camera {how}", 0.4, mends=True) for how in ("raise", "empty", "shape")),
+    _order("camera small", 2, mends=True),
+    _order("camera stall", 0.5, mends=True),
+    *(_order(f"backend {how}", 0.4, mends=True) for how in ("raise", "stall", "nan", "shape")),
+    Kind("broker killed", 0.3, lambda w, r: w.kill_broker(r.uniform(0.0, 0.5))),
+    Kind("broker frozen", 0.3, _freeze),
+    Kind("network cut", 2, _cut),
+    Kind("network away", 0.5, _away),
+    Kind("network slow", 0.5, _slow),
+    Kind("network narrow", 0.3, _narrow),
+    Kind("network silent", 0.3, _silent),
+    Kind("disk full", 0.8, _disk),
+    Kind("disk full, network away", 0.4, _disk_and_cut),
+    Kind("SIGKILL", 0.25, lambda w, r: w.kill("host")),
+    Kind("SIGTERM", 0.15, lambda w, r: w.restart("host")),
+    Kind("broken video", 0.1, _video),
+    *(_order(f"sensor {how}", 0.3, "sensor") for how in ("raise", "stall")),
+    *(_sensor(how) for how in SENSOR_FAULTS),
+    Kind("SIGKILL of the sensor's", 0.05, lambda w, r: w.kill("sensor"), "sensor"),
+)
+
+
+def schedule(seed: int, sensor: bool = True) -> Iterator[tuple[Kind, random.Random]]:
+    """Kinds for ever; the same seed gives the same ones. Each kind comes once at first."""
+    rng = random.Random(seed)
+    kinds = [kind for kind in KINDS if sensor or kind.device == "host"]
+    first = kinds.copy()
+    rng.shuffle(first)
+    for kind in first:
+        yield kind, random.Random(rng.random())
+    weights = [kind.weight for kind in kinds]
+    while True:
+        yield rng.choices(kinds, weights)[0], random.Random(rng.random())
+
+
+@dataclass
+class Report:
+    """What a run found."""
+
+    events: int = 0
+    seconds: float = 0.0
+    disk: str = ""
+    violations: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, dict[str, float]] = field(default_factory=dict)
+    processes: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def table(self) -> str:
+        """For people, and for docs/reliability.md."""
+        lines = ["| Event | Times | Recovery, median s | Longest s | Longest gap of the loop, s |",
+                 "| --- | --: | --: | --: | --: |"]  # fmt: skip
+        for name, row in sorted(self.kinds.items()):
+            lines.append(f"| {name} | {row['times']:.0f} | {row['median_s']:.2f} | "
+                         f"{row['longest_s']:.2f} | {row['gap_s']:.2f} |")  # fmt: skip
+        return "\n".join(lines)
+
+
+def run(
+    world: World,
+    seed: int,
+    enough: Callable[[int], bool],
+    progress: Callable[[int], Any] = lambda events: None,
+) -> Report:
+    """Goes through the schedule until it is enough, and checks all invariants."""
+    began_s = time.monotonic()
+    times: dict[str, list[float]] = {}
+    gaps: dict[str, float] = {}
+    violations = world.checker.violations
+    for device in world.pipelines:
+        if world.recovered(device, 0.0, 60.0) is None:
+            violations.append(f"start: {device} gave no message: {_log(world, device)}")
+    world.gap_s()
+    events = 0
+    for kind, rng in schedule(seed, world.with_sensor):
+        if enough(events) or len(violations) > 50:
+            break
+        known = len(violations)
+        done = kind.act(world, rng)
+        recovery_s = world.recovered(kind.device, time.monotonic())
+        if done is False:
+            violations.append(f"{kind.name}: event {events} did not happen")
+        if recovery_s is None:
+            log = _log(world, kind.device)
+            violations.append(f"{kind.name}: event {events}: no recovery: {log}")
+        events += 1
+        gap_s = world.gap_s()
+        if gap_s > (LONGEST_MENDING_S if kind.mends else LONGEST_GAP_S):
+            violations.append(
+                f"{kind.name}: event {events}: the loop stood still for {gap_s:.2f} s"
+            )
+        times.setdefault(kind.name, []).append(30.0 if recovery_s is None else recovery_s)
+        gaps[kind.name] = max(gaps.get(kind.name, 0.0), gap_s)
+        if len(violations) > known:
+            print(*violations[known:], sep="\n", file=sys.stderr, flush=True)
+        progress(events)
+    if not world.settle():
+        violations.append("spool: not empty at the end")
+    world.checker.check_pixels(*world.written())
+    _check_processes(world)
+    return Report(
+        events, time.monotonic() - began_s, "tmpfs" if world.mounted else "RLIMIT_FSIZE",
+        violations, {**world.checker.counts, "sessions": world.checker.sessions},
+        {name: {"times": len(of), "median_s": statistics.median(of), "longest_s": max(of),
+                "gap_s": gaps[name]} for name, of in times.items()},
+        {device: {**pipeline.most, "starts": pipeline.starts}
+         for device, pipeline in world.pipelines.items()},
+    )  # fmt: skip
+
+
+def _check_processes(world: World) -> None:
+    for device, pipeline in world.pipelines.items():
+        if pipeline.most["growth_mb"] > MOST_GROWTH_MB or pipeline.most["threads"] > MOST_THREADS:
+            world.checker.violations.append(f"bounds: {device}: {pipeline.most}")
+
+
+def _log(world: World, device: str) -> str:
+    path: Path = world.folder / device / "log"
+    process = world.pipelines[device].process
+    code = process.poll() if process is not None else signal.SIGKILL
+    return f"exit {code}, {path.read_text(errors='replace')[-800:]}"
