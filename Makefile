@@ -39,6 +39,15 @@ imx500-tools: $(VENV)/core.stamp ## install Sony's converter into .venv-imx500 (
 imx500-test: $(VENV)/dev.stamp imx500-tools ## run Sony's real converter on the network
 	@PICOSAM_IMX500_VENV=$(CURDIR)/.venv-imx500 $(BIN)/python -m pytest tests/export/test_imx500_convert.py -k sonys_tools
 
+EVENTS ?= 10000
+MINUTES ?= 60
+.PHONY: faults soak
+faults: $(VENV)/dev.stamp ## inject 10,000 faults into real pipelines (EVENTS=n for fewer)
+	@$(BIN)/python scripts/faults.py --events $(EVENTS)
+
+soak: $(VENV)/dev.stamp ## the same for an hour (MINUTES=n)
+	@$(BIN)/python scripts/soak.py --minutes $(MINUTES)
+
 clean: ## remove the environment, the caches and what was built
 	@rm -rf $(VENV) .venv-imx500 dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

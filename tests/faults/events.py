@@ -24,7 +24,7 @@ LONGEST_GAP_S = 1.0
 LONGEST_MENDING_S = 3.0
 """The same for a fault of the camera or backend, which is opened again after a pause."""
 
-MOST_GROWTH_MB, MOST_THREADS = 40.0, 40
+MOST_GROWTH_MB, MOST_THREADS = 60.0, 40
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def run(
     gaps: dict[str, float] = {}
     violations = world.checker.violations
     for device in world.pipelines:
-        if world.recovered(device, 0.0, 60.0) is None:
+        if world.recovered(device, began_s, 60.0) is None:
             violations.append(f"start: {device} gave no message: {_log(world, device)}")
     world.gap_s()
     events = 0
@@ -210,6 +210,7 @@ def run(
             break
         known = len(violations)
         done = kind.act(world, rng)
+        world.drain()  # what came before the fault ended is no recovery
         recovery_s = world.recovered(kind.device, time.monotonic())
         if done is False:
             violations.append(f"{kind.name}: event {events} did not happen")

@@ -103,7 +103,7 @@ class PipelineProcess:
             text = Path(f"/proc/{self.process.pid}/status").read_text()
             status = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
             rss_mb = int(status["VmRSS"].split()[0]) / 1024
-            if not self._first_mb and time.monotonic() - self._began_s > 5:
+            if not self._first_mb and time.monotonic() - self._began_s > 15:  # warm
                 self._first_mb = rss_mb
             growth_mb = rss_mb - self._first_mb if self._first_mb else 0.0
             now = {"rss_mb": rss_mb, "growth_mb": growth_mb, "threads": int(status["Threads"])}
