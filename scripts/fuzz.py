@@ -80,7 +80,7 @@ def run(name: str, seconds: int, keep: Path, kept: bool) -> bool:
         print("\n".join(lines[-40:]))
         bad = sorted(folder.glob("crash-*")) + sorted(folder.glob("timeout-*"))
         for path in bad + sorted(folder.glob("oom-*")):
-            print(f"  {path if kept else path.read_bytes()[:2000]!r}")
+            print(f"  {path}" if kept else f"  {path.read_bytes()[:2000]!r}")
     return code != 0
 
 
