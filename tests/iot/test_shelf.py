@@ -132,7 +132,10 @@ def test_it_takes_no_picture_and_a_result_without_a_mask_is_no_news(
     publisher = shelf_at(broker.port)
     assert publisher.needs == frozenset()
     see(publisher, "left", EMPTY, EMPTY, *[CUP] * 4)
-    publisher.publish(Result(Frame(None, time.monotonic_ns()), None, None, region="left"))
+    frame = Frame(None, time.monotonic_ns())
+    publisher.publish(Result(frame, None, None, region="left"))
+    publisher.publish(Result(frame, EMPTY, ROI, region="left", settling=True))
+    assert publisher._places["left"].evidence > 0.1, "it was not looked at"
     assert publisher._places["left"].present
     assert publisher.destination == f"mqtt://127.0.0.1:{broker.port}/{BASE}/#"
 

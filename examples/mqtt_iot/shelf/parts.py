@@ -87,7 +87,7 @@ class ShelfPublisher(Publisher):
         self._connection.wait_connected(1.0)
 
     def publish(self, result: Result) -> int | None:
-        if result.mask is not None:
+        if result.mask is not None and not result.settling:  # else it may be the place before
             self._look(result, result.mask)
         return self._deliver() or None
 
