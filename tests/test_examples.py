@@ -139,3 +139,14 @@ def test_gaze_glasses(run: Run, tmp_path: Path) -> None:
     film = cv2.VideoCapture(str(tmp_path / "glasses" / "glasses.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) > 100
     film.release()
+
+
+def test_gaze_glasses_in_the_emulated_camera_and_with_glasses_that_are_not_calibrated(
+    run: Run, tmp_path: Path
+) -> None:
+    out = run("gaze_glasses/app.py", "-o", "glasses", "--backend", "imx500-emulated")
+    frames, masks = map(int, re.findall(r"^(\d+) frames, (\d+) with a mask", out, re.MULTILINE)[0])
+    assert frames == 240
+    assert masks > 60
+    refused = run("gaze_glasses/app.py", "-o", "glasses", "--source", "udp", fails=True)
+    assert "picosam gaze calibrate" in refused
