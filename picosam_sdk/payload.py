@@ -1,8 +1,8 @@
 """The one message format of a mask: what goes over MQTT, to a browser, and into a recording.
 
 A message is a JSON object; its schema ships as ``assets/mask.schema.json``. The mask travels as
-hard bits at the network's resolution, as COCO's compressed RLE or as deflated bits, whichever is
-shorter: 130 to 640 bytes for real shapes.
+hard bits at the network's resolution, as COCO's compressed RLE or, where that is long and they are
+shorter, as deflated bits: 130 to 640 bytes for real shapes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ __all__ = ["VERSION", "decode_mask", "encode_bits", "encode_result"]
 
 VERSION = 1
 """Raised when a reader of the version before would misread a message."""
+
+_SHORT = 256
+"""Characters of RLE up to which no shorter form is looked for: that takes as long as the RLE."""
 
 
 def encode_result(result: Result, *, device: str, session: str, seq: int) -> dict[str, Any]:
@@ -73,7 +76,9 @@ def encode_bits(bits: NDArray[np.bool_]) -> dict[str, Any]:
     ``zbits`` are the rows' bits, the first the highest of its byte, deflated (zlib), in base64.
     """
     encoded = rle.encode(bits)
-    packed = base64.b64encode(zlib.compress(np.packbits(bits).tobytes(), 9)).decode("ascii")
+    if len(encoded["counts"]) <= _SHORT:
+        return encoded
+    packed = base64.b64encode(zlib.compress(np.packbits(bits).tobytes(), 6)).decode("ascii")
     if len(packed) < len(encoded["counts"]):
         return {"size": encoded["size"], "zbits": packed}
     return encoded

@@ -50,10 +50,13 @@ def encode(mask: NDArray[Any]) -> dict[str, Any]:
             hint="Check that the mask was made for this picture.",
         )
     flat = (mask if mask.dtype == np.bool_ else mask != 0).ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    counts = np.diff(changes, prepend=0, append=flat.size)
-    if flat[0]:
-        counts = np.concatenate(([0], counts))
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    first = int(flat[0])  # a mask that starts with ones has a run of no zeros before
+    ends = np.zeros(changes.size + 2 + first, np.int64)
+    ends[1 + first : -1] = changes
+    ends[1 + first : -1] += 1
+    ends[-1] = flat.size
+    counts = ends[1:] - ends[:-1]
     height, width = mask.shape
     return {"size": [height, width], "counts": _to_string(counts)}
 
