@@ -165,11 +165,13 @@ def test_resize_keeps_shape_type_and_a_flat_colour_and_writes_where_told(
 )
 def test_shrinking_is_close_to_the_exact_mean_over_areas(size: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rough = rng.integers(0, 256, (24, 24, 3)).astype(np.float32)
+    rough = rng.integers(0, 256, (12, 12, 3)).astype(np.float32)
     array = cv2.resize(rough, size, interpolation=cv2.INTER_CUBIC)
     exact = cv2.resize(array, (96, 96), interpolation=cv2.INTER_AREA)
     error = np.abs(geometry.resize(array, 96, 96) - exact)
-    assert error.mean() < 6  # of 256 levels; an odd length loses its last pixel
+    assert (
+        error.mean() < 7
+    )  # of 256 levels; odd lengths lose a last pixel, and shift by one at most
     assert abs(float(array.mean() - exact.mean())) < 2
 
 

@@ -117,7 +117,7 @@ def test_outlines_enclose_what_the_sdk_pastes(seen: Any, size: tuple[int, int]) 
         drawn = np.frombuffer(text.encode(), np.uint8).reshape(height, width) == ord("1")
         expected = mask.paste()
         iou = np.count_nonzero(drawn & expected) / np.count_nonzero(drawn | expected)
-        assert iou == 1 if size == (96, 96) else iou > 0.99, (seed, iou)
+        assert iou == 1 if size == (96, 96) else iou > 0.98, (seed, iou)
 
 
 def test_a_full_mask_is_filled_to_its_edge_and_holes_stay_open(seen: Any) -> None:

@@ -349,14 +349,11 @@ def _pixel_span(start: float, length: float, size_px: int) -> tuple[int, int]:
 def _resize_rows(rows: NDArray[np.float32], wanted: int) -> NDArray[np.float32]:
     """Makes ``wanted`` rows of all, as picosam_sdk.geometry.resize does.
 
-    An axis that grows is interpolated, one that shrinks is averaged: in pairs while it is at
-    least 3.5 times too long, then interpolated to twice its length, and in pairs once more.
+    An axis is averaged in pairs while it is over twice too long, then interpolated.
     """
-    while len(rows) >= 3.5 * wanted:
+    while len(rows) > 2 * wanted + 1:
         rows = _halved(rows)
-    if len(rows) <= wanted or 1.75 * wanted <= len(rows) <= 2 * wanted:
-        return _interpolated(rows, wanted)
-    return _halved(_interpolated(rows, 2 * wanted))
+    return _interpolated(rows, wanted)
 
 
 def _halved(rows: NDArray[np.float32]) -> NDArray[np.float32]:
