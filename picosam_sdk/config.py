@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import logging
 import os
+import stat
 import tomllib
 import types
 import typing
@@ -23,7 +26,9 @@ from typing import Any, TypeVar
 from picosam_sdk.errors import ConfigError
 from picosam_sdk.limits import read_limited
 
-__all__ = ["Secret", "check", "from_mapping", "load_toml", "rest"]
+__all__ = ["Secret", "check", "from_mapping", "is_shared", "load_toml", "rest", "warn_if_shared"]
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -66,6 +71,7 @@ class Secret:
                 )
             return os.environ[self.env]
         if self.file is not None:
+            warn_if_shared(self.file, key)
             try:
                 return self.file.read_text(encoding="utf-8").removesuffix("\n")
             except (OSError, UnicodeDecodeError) as error:
@@ -77,6 +83,27 @@ class Secret:
 
     def __str__(self) -> str:
         return "<secret>"
+
+
+def is_shared(path: Path) -> bool:
+    """Whether a file can be read or written by every user of this machine."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IRWXO)
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=1024)
+def warn_if_shared(path: Path, key: str) -> None:
+    """Says in the log, once, that a file with a secret is open to every user of this machine.
+
+    It is no error: a container's secrets are often like that, and nobody else is in there.
+
+    Args:
+        key: what the secret is for.
+    """
+    if is_shared(path):
+        _LOG.warning("%s: every user of this machine can use %s; try: chmod o= %s", key, path, path)
 
 
 def rest() -> Any:

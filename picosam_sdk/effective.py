@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from picosam_sdk.config import Secret
+from picosam_sdk.config import Secret, is_shared
 from picosam_sdk.egress import check_needs
 from picosam_sdk.errors import ConfigError
 from picosam_sdk.parts import Parts, Placed
@@ -55,8 +55,12 @@ def effective(config: AppConfig, parts: Parts) -> dict[str, Any]:
     return {key: value for key, value in shown.items() if value != []}
 
 
-def notes(parts: Parts) -> list[str]:
-    """What is in order, but would keep a run from starting on this machine now.
+def notes(parts: Parts, file: Path | None = None) -> list[str]:
+    """What is in order, but would keep a run from starting on this machine now, and secrets that
+    every user of it can read.
+
+    Args:
+        file: the configuration's own, in which secrets may stand.
 
     Raises:
         EgressError: a publisher needs what its table does not grant.
@@ -73,11 +77,19 @@ def notes(parts: Parts) -> list[str]:
     ones: list[Placed[Any, Any]] = [*parts.rois, *parts.filters, *parts.publishers]
     for one in [parts.camera, *ones] if parts.camera is not None else ones:
         for key, secret in _secrets(one.part.config, one.key):
+            holder = file if _tells(secret.text) else secret.file
+            if holder is not None and is_shared(holder):
+                found.append(f"{key}: every user of this machine can read {holder}")
             try:
                 secret.reveal(key)
             except ConfigError as error:
                 found.append(str(error))
     return found
+
+
+def _tells(text: str) -> bool:
+    """Whether a text is worth hiding: one of a URL without user and password is not."""
+    return bool(text) and ("://" not in text or _USERINFO.search(text) is not None)
 
 
 def _table(placed: Placed[Any, Any]) -> dict[str, Any]:

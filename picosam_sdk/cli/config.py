@@ -72,7 +72,7 @@ def _check(args: argparse.Namespace) -> int:
     from picosam_sdk.effective import notes
 
     parts = app.make_parts(app.load(args.config))
-    found = notes(parts)
+    found = notes(parts, args.config)
     ok = not (found and args.strict)
     rows = _rows(parts)
     if args.json:

@@ -1,4 +1,4 @@
-"""Appending lines to a file that only its owner can read."""
+"""Files and folders that only their owner can read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,21 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-__all__ = ["append_lines"]
+__all__ = ["append_lines", "private_folder"]
+
+
+def private_folder(path: Path) -> None:
+    """Makes a folder, and those above it that are missing, for their owner alone.
+
+    One that is there already is left as it is. ``Path.mkdir`` gives its mode to the last folder
+    only; the others would follow the umask, and who may write there can put another in its place.
+
+    Raises:
+        OSError: it cannot be made, or is no folder.
+    """
+    if not path.parent.exists():
+        private_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
 
 
 def append_lines(path: Path) -> TextIO:

@@ -18,7 +18,7 @@ from picosam_sdk.images import save_image
 from picosam_sdk.interfaces import Context, Publisher
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
-from picosam_sdk.publishers.files import append_lines
+from picosam_sdk.publishers.files import append_lines, private_folder
 from picosam_sdk.recording import FORMAT, LINES, META, VERSION, line_of
 
 __all__ = ["RecordConfig", "RecordPublisher"]
@@ -137,7 +137,7 @@ class RecordPublisher(Publisher):
         if self.config.each_run:
             now = datetime.now().strftime("%Y%m%d-%H%M%S")
             folder = folder / f"{now}-{self.context.session[:4] or os.getpid()}"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         if any(folder.iterdir()):
             raise ConfigError(
                 f"path: expected an empty folder for a recording, got {folder}, "

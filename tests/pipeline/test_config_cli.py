@@ -42,6 +42,7 @@ egress = { grants = ["cutout"], max_rate_hz = 2 }
 def write(folder: Path, text: str = SECRETIVE) -> str:
     path = folder / "picosam.toml"
     path.write_text(text)
+    path.chmod(0o600)  # a secret stands in it
     return str(path)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from picosam_sdk.config import Secret, check
+from picosam_sdk.config import Secret, check, warn_if_shared
 from picosam_sdk.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class TlsConfig:
             context = ssl.create_default_context(cafile=self.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file is not None:
+            warn_if_shared(self.key_file or self.cert_file, "tls.key_file")
             password = self.key_password.reveal("tls.key_password") if self.key_password else ""
             with _readable("tls.cert_file", "a certificate and its key in PEM", self.cert_file):
                 context.load_cert_chain(self.cert_file, self.key_file, password)

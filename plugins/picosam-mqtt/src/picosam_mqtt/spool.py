@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from picosam_mqtt.settings import SpoolConfig
 from picosam_sdk.errors import PublishError
+from picosam_sdk.publishers.files import private_folder
 
 __all__ = ["Entry", "Spool", "SpoolConfig"]
 
@@ -223,7 +224,7 @@ class Spool:
     def _connect(self) -> None:
         db: sqlite3.Connection | None = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(self.path.parent)
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             db = sqlite3.connect(
                 self.path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from picosam_gaze.source import GazeSourceError, MissingGazeExtraError
 from picosam_gaze.sources.message import MessageConfig, MessageReader
 from picosam_gaze.sources.threaded import LinkConfig, PeerLostError, ThreadedSource
-from picosam_sdk.config import Secret, check
+from picosam_sdk.config import Secret, check, warn_if_shared
 from picosam_sdk.errors import ConfigError
 from picosam_sdk.interfaces import Context
 
@@ -159,7 +159,9 @@ class MqttSource(ThreadedSource):
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=config.ca)
-    if config.certificate is not None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if config.certificate is not None and config.key is not None:
+        warn_if_shared(config.key, "key")
         context.load_cert_chain(config.certificate, config.key)
     context.sslsocket_class = _TidySocket
     return context
