@@ -152,7 +152,8 @@ def test_config_check_names_what_everybody_can_read(
     password.write_text(PASSWORD)
     file.write_text(
         '[camera]\nkind = "rtsp"\nurl = "rtsp://camera.local/1"\nusername = "me"\n'
-        f'password = {{ file = "{password}" }}\n[[roi]]\nkind = "grid"\n[[publish]]\nkind = "mqtt"\n'
+        f'password = {{ file = "{password}" }}\n[[roi]]\nkind = "grid"\n'
+        '[[publish]]\nkind = "mqtt"\n'
         f'username = "me"\npassword = "{PASSWORD}"\n'
     )
     for mode, strict in ((0o644, 1), (0o600, 0)):
