@@ -16,32 +16,41 @@ from picosam_sdk.types import Roi
 
 __all__ = ["whole_path"]
 
-ROI_SIDES_PX = (100, 300, 600)
+ROI_SIZES_PX = {
+    "roi_100_px": (100, 100),
+    "roi_300_px": (300, 300),
+    "roi_600_px": (600, 600),
+    "roi_600x150_px": (600, 150),
+    "roi_150x600_px": (150, 600),
+}
+"""Width and height of each ROI."""
 
 
 def whole_path(rounds: int = 300, **options: Any) -> dict[str, Any]:
     """Times ``segment(image, roi)`` and the bare run of the network on the same crop.
 
-    The picture is a bundled photograph enlarged to 1280 x 720, the ROIs are squares on it. Runs
-    take turns, so that noise meets both alike; figures are medians.
+    The picture is a bundled photograph enlarged to 1280 x 720, the ROIs are :data:`ROI_SIZES_PX`.
+    Runs take turns, so that noise meets both alike; figures are medians.
 
     Args:
         rounds: runs of each, per ROI.
         options: of ``Segmenter``.
 
     Returns:
-        For each side of the ROI, as "roi_300_px": ``network_ms``, ``whole_path_ms``, their
+        For each ROI, such as "roi_300_px": ``network_ms``, ``whole_path_ms``, their
         ``ratio``, and ``with_paste_ratio``, which counts the mask's pasting to full size too.
     """
     import cv2
 
     image = cv2.resize(load_image(sample_photos()[0].path), (1280, 720))
     with Segmenter(**options) as segmenter:
-        return {f"roi_{side}_px": _one_roi(segmenter, image, side, rounds) for side in ROI_SIDES_PX}
+        return {
+            name: _one_roi(segmenter, image, Roi.from_pixels(340, 60, *size_px, image), rounds)
+            for name, size_px in ROI_SIZES_PX.items()
+        }
 
 
-def _one_roi(segmenter: Segmenter, image: Any, side_px: int, rounds: int) -> dict[str, float]:
-    roi = Roi.from_pixels(340, 60, side_px, side_px, image)
+def _one_roi(segmenter: Segmenter, image: Any, roi: Roi, rounds: int) -> dict[str, float]:
     rule = segmenter.card.crop
     box = crop_box(roi, image.shape[1], image.shape[0], rule)
     batch = np.ascontiguousarray(crop(image, box, rule.size_px)[None])

@@ -89,20 +89,25 @@ def resize(
 
     Halving averages pairs of pixels, and interpolation at up to twice the length takes the two
     neighbours of each new pixel, so every pixel of the old picture counts, or nearly so. OpenCV
-    averages pairs, and only pairs, with vector instructions: the exact mean over each new
-    pixel's area (its INTER_AREA) takes ten times as long. Halving an odd length drops its last
-    pixel, less than 1/192 of the side for a crop of 96 px; one pixel over twice is none too many.
+    averages squares of 2 x 2, and only these, with vector instructions: the exact mean over
+    each new pixel's area (its INTER_AREA) takes ten times as long. So does halving one axis by
+    it; interpolating that axis to half its length averages the same pairs, and may as well
+    bring the other axis to its final length. Halving an odd length drops its last pixel, less
+    than 1/192 of the side for a crop of 96 px; one pixel over twice is none too many.
     """
     import cv2
 
     height, width = array.shape[:2]
-    while width > 2 * width_px + 1 or height > 2 * height_px + 1:
-        step_x = 2 if width > 2 * width_px + 1 else 1
-        step_y = 2 if height > 2 * height_px + 1 else 1
-        width, height = width // step_x, height // step_y
-        even = array[: height * step_y, : width * step_x]
-        array = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
-    return cv2.resize(array, (width_px, height_px), dst=out, interpolation=cv2.INTER_LINEAR)
+    while True:
+        too_wide, too_high = width > 2 * width_px + 1, height > 2 * height_px + 1
+        if not (too_wide or too_high):
+            return cv2.resize(array, (width_px, height_px), dst=out, interpolation=cv2.INTER_LINEAR)
+        array = array[: height // 2 * 2 if too_high else height]
+        array = array[:, : width // 2 * 2 if too_wide else width]
+        width = width // 2 if too_wide else width_px
+        height = height // 2 if too_high else height_px
+        how = cv2.INTER_AREA if too_wide and too_high else cv2.INTER_LINEAR
+        array = cv2.resize(array, (width, height), interpolation=how)
 
 
 def point_rois(x: float, y: float, aspect: float, sides: Sequence[float]) -> list[Roi]:

@@ -103,7 +103,7 @@ def test_doctor_bench_prints_a_ratio(
     report = json_of(capsys, "doctor", "--bench", "--json")
     bench_of = report["bench"]
     assert isinstance(bench_of, dict)
-    assert set(bench_of) == {"roi_100_px", "roi_300_px", "roi_600_px"}
+    assert set(bench_of) == set(bench.ROI_SIZES_PX)
     for row in bench_of.values():
         assert row["ratio"] == pytest.approx(row["whole_path_ms"] / row["network_ms"], rel=0.02)
 
