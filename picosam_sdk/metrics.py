@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from picosam_sdk.errors import ConfigError, MissingExtraError
 from picosam_sdk.outbox import Outbox
@@ -52,13 +54,12 @@ class MetricsServer:
         port: int = 0,
     ) -> None:
         try:
-            from prometheus_client import CollectorRegistry, MetricsHandler
+            from prometheus_client import CollectorRegistry
         except ImportError as error:
             raise MissingExtraError(error.name or "prometheus_client", "metrics") from error
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collector(stats, outboxes, info))
-        handler = MetricsHandler.factory(registry)
-        handler.timeout = 10  # type: ignore[attr-defined] # of a client that sends nothing
+        handler = _handler_class(local=_is_local(host)).factory(registry)
         try:
             self._server = _Server(host, port, handler)
         except OSError as error:
@@ -78,6 +79,48 @@ class MetricsServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _handler_class(local: bool) -> Any:
+    """Answers a GET; on loopback only under a name of this machine.
+
+    A page in a browser here may have a name that leads to this address (DNS rebinding), and would
+    read when there was something to see. Elsewhere a scraper may use any name.
+    """
+    from prometheus_client import MetricsHandler
+
+    class Handler(MetricsHandler):
+        timeout = 10  # of a client that sends nothing
+
+        server_version, sys_version = "picosam", ""  # else it tells Python's version
+
+        def do_GET(self) -> None:  # noqa: N802 - http.server looks for this name
+            if local and not _is_local(_hostname(self.headers.get("Host", ""))):
+                self.send_error(421, "This answers to localhost and its addresses alone")
+                return
+            super().do_GET()
+
+        def end_headers(self) -> None:
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+            super().end_headers()
+
+    return Handler
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class _Server(ThreadingHTTPServer):

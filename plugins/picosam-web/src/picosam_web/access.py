@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from picosam_web.guesses import Guesses
 from picosam_web.settings import is_loopback
 
 __all__ = ["Access", "Ask", "Refusal"]
@@ -23,7 +24,7 @@ class Refusal:
 
     Args:
         status: HTTP status.
-        reason: counted under this: "host", "origin" or "token".
+        reason: counted under this: "host", "origin", "token" or "guesses".
         text: what was expected and what to do.
     """
 
@@ -39,6 +40,7 @@ class Ask:
     Args:
         host, origin, authorization: headers, "" without.
         site: the header Sec-Fetch-Site.
+        client: the address that it came from.
         token: of the query.
         cookie: the page's own.
         changes: whether it is a WebSocket, or no GET.
@@ -50,6 +52,7 @@ class Ask:
     origin: str = ""
     site: str = ""
     authorization: str = ""
+    client: str = ""
     token: str = ""
     cookie: str = ""
     changes: bool = False
@@ -69,6 +72,7 @@ class Access:
 
     def __init__(self, host: str, allowed_hosts: Iterable[str], token: str, port: int) -> None:
         self._token = token.encode()
+        self._guesses = Guesses()
         self._local = is_loopback(host)
         self._names = {"localhost", host.lower(), *(name.lower() for name in allowed_hosts)}
         if not self._local:
@@ -93,13 +97,35 @@ class Access:
             return Refusal(
                 403, "origin", "Another web page asked for this, and this one answers only itself."
             )
-        if self._token and not ask.open and not self._knows_token(ask):
-            return Refusal(
-                401, "token",
-                "A token is needed: the cookie of the page, or the header 'Authorization: "
-                "Bearer TOKEN'.",
-            )  # fmt: skip
+        if self._token and not ask.open and not self._has_cookie(ask):
+            scheme, _, bearer = ask.authorization.partition(" ")
+            return self.judge(bearer.strip() if scheme.lower() == "bearer" else ask.token,
+                              ask.client)  # fmt: skip
         return None
+
+    def judge(self, given: str, client: str) -> Refusal | None:
+        """Why a token is refused; None if it is the one.
+
+        From an address with too many wrong ones, the right one is refused, too: it could be
+        found otherwise. A page that has the cookie goes on.
+
+        Args:
+            given: "" for none, which is no guess.
+            client: the address that it came from.
+        """
+        if given and self._guesses.spent(client):
+            return Refusal(
+                429, "guesses", "Too many wrong tokens came from this address. Wait a minute."
+            )
+        if self.is_token(given):
+            return None
+        if given:
+            self._guesses.count(client)
+        return Refusal(
+            401, "token",
+            "A token is needed: the cookie of the page, or the header 'Authorization: "
+            "Bearer TOKEN'.",
+        )  # fmt: skip
 
     def is_token(self, text: str) -> bool:
         """Whether it is the token; takes as long for a wrong one as for the right one."""
@@ -116,12 +142,9 @@ class Access:
     def _cookie(self) -> str:
         return hmac.new(self._token, b"picosam-web cookie 1", hashlib.sha256).hexdigest()
 
-    def _knows_token(self, ask: Ask) -> bool:
-        scheme, _, bearer = ask.authorization.partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else ask.token
+    def _has_cookie(self, ask: Ask) -> bool:
         cookie = ask.cookie.encode("utf-8", "surrogatepass")
-        by_cookie = hmac.compare_digest(cookie, self._cookie().encode())
-        return self.is_token(given) or by_cookie
+        return hmac.compare_digest(cookie, self._cookie().encode())
 
     def _is_own(self, host: str) -> bool:
         """Against DNS rebinding: a foreign name may lead here, an address cannot be foreign."""

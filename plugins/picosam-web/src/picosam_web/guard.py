@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from picosam_web.access import Access, Ask, Refusal
 
-__all__ = ["Guard", "security_headers"]
+__all__ = ["Guard", "client_of", "security_headers"]
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -31,7 +31,8 @@ class Guard:
     Args:
         app: what answers those that are let in.
         access: decides.
-        counts: counted into: ``refused_host``, ``refused_origin``, ``refused_token``.
+        counts: counted into: ``refused_host``, ``refused_origin``, ``refused_token``,
+            ``refused_guesses``.
     """
 
     def __init__(self, app: App, access: Access, counts: Counter[str]) -> None:
@@ -63,6 +64,7 @@ class Guard:
             origin=headers.get("origin", ""),
             site=headers.get("sec-fetch-site", ""),
             authorization=headers.get("authorization", ""),
+            client=client_of(scope.get("client")),
             token=query.get("token", [""])[0] if page else "",
             cookie=_cookie(headers.get("cookie", ""), self._access.cookie_name),
             changes=changes,
@@ -82,6 +84,8 @@ class Guard:
             body, headers = refusal.text.encode(), []
         if refusal.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if refusal.status == 429:
+            headers.append((b"retry-after", b"60"))
         if refusal.reason != "host":
             headers += security_headers(ask.host)
         prefix = "http.response"
@@ -128,6 +132,11 @@ def _with_headers(send: Send, extra: list[tuple[bytes, bytes]]) -> Send:
         await send(message)
 
     return send_more
+
+
+def client_of(address: Any) -> str:
+    """The address of who asks, of ASGI's pair; "" where it is not known."""
+    return str(address[0]) if address else ""
 
 
 def _headers(scope: Scope) -> dict[str, str]:

@@ -76,12 +76,17 @@ class RateLimit:
         self._rate_hz, self._burst = rate_hz, float(burst)
         self._left, self._at_s = float(burst), time.monotonic()
 
-    def exceeded(self) -> bool:
-        """Takes one; whether there was none."""
+    @property
+    def empty(self) -> bool:
+        """Whether there is none now."""
         now_s = time.monotonic()
         self._left = min(self._burst, self._left + (now_s - self._at_s) * self._rate_hz)
         self._at_s = now_s
-        if self._left < 1:
+        return self._left < 1
+
+    def exceeded(self) -> bool:
+        """Takes one; whether there was none."""
+        if self.empty:
             return True
         self._left -= 1
         return False

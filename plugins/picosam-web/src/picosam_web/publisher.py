@@ -150,7 +150,7 @@ class WebPublisher(Publisher):
         """``pages`` open; ``seq`` of the next message; results ``published``, ``too_soon`` and
         ``unwatched`` (nobody looked); ``pages_sent``, ``pages_dropped`` and ``pages_bytes``, summed
         over pages; ``prompts``, ``cleared``, ``pointer``, ``bad_messages``; ``refused_host``,
-        ``refused_origin``, ``refused_token``.
+        ``refused_origin``, ``refused_token``, ``refused_guesses``.
         """
         counts = Counter(self._counts)
         hub = self._hub

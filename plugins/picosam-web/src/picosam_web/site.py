@@ -19,7 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from picosam_sdk.errors import InputError, PicoSamError
 from picosam_web.access import Access
 from picosam_web.desk import Desk
-from picosam_web.guard import Guard
+from picosam_web.guard import Guard, client_of
 from picosam_web.hub import Client, Hub
 from picosam_web.inputs import RateLimit, read_object
 
@@ -33,6 +33,7 @@ _TYPES = {
     "index.html": "text/html; charset=utf-8",
     "style.css": "text/css; charset=utf-8",
     "favicon.svg": "image/svg+xml",
+    "openapi.json": "application/json",
 }
 _SCRIPT = "text/javascript; charset=utf-8"
 
@@ -83,11 +84,16 @@ class _Site:
     ) -> None:
         self._access, self._hub, self._desk = access, hub, desk
         self._state, self._counts = state, counts
+        self._posts = RateLimit(_MESSAGES_HZ, _MESSAGES_BURST)
 
     async def get_state(self, request: Request) -> Response:
         return JSONResponse(self._state())
 
     async def post_prompt(self, request: Request) -> Response:
+        if self._posts.exceeded():
+            self._counts["bad_messages"] += 1
+            return JSONResponse({"error": "Too many prompts came at once.",
+                                 "hint": "Send fewer."}, 429)  # fmt: skip
         try:
             return JSONResponse(self._desk.prompt(await _body(request)), 202)
         except PicoSamError as error:
@@ -105,9 +111,13 @@ class _Site:
             token = (await _body(request)).get("token")
         except PicoSamError as error:
             return self._error(error)
-        if not isinstance(token, str) or not self._access.is_token(token):
-            self._counts["refused_token"] += 1
-            return JSONResponse({"error": "This is not the token."}, 401)
+        refusal = self._access.judge(token if isinstance(token, str) else "",
+                                     client_of(request.client))  # fmt: skip
+        if refusal is not None:
+            self._counts[f"refused_{refusal.reason}"] += 1
+            text = "This is not the token." if refusal.status == 401 else refusal.text
+            later = {"retry-after": "60"} if refusal.status == 429 else None
+            return JSONResponse({"error": text}, refusal.status, later)
         return Response(status_code=204, headers={"set-cookie": self._access.set_cookie()})
 
     async def talk(self, socket: WebSocket) -> None:
