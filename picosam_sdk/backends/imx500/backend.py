@@ -172,6 +172,7 @@ class Imx500Backend(SensorBackend):
     def close(self) -> None:
         self._supervisor.close()
         with self._condition:
+            self._failure = None  # its traceback leads back here
             self._condition.notify_all()
 
     @property

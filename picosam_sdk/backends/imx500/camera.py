@@ -79,10 +79,12 @@ class CameraSession:
 
     Args:
         options: what to open.
-        arrived: called for each frame, in the camera's own thread.
+        arrived: called with the session and each frame, in the camera's own thread.
     """
 
-    def __init__(self, options: CameraOptions, arrived: Callable[[Arrival], None]) -> None:
+    def __init__(
+        self, options: CameraOptions, arrived: Callable[[CameraSession, Arrival], None]
+    ) -> None:
         self.options = options
         self.helper: Any = None
         self.size_px = options.size_px
@@ -223,11 +225,12 @@ class CameraSession:
                 return np.ascontiguousarray(array[..., :3])
 
             self._arrived(
+                self,
                 Arrival(
                     metadata,
                     int(metadata["SensorTimestamp"]),
                     picture if self.options.frames else None,
-                )
+                ),
             )
         except Exception as error:
             self.callback_errors.append(f"{type(error).__name__}: {error}")

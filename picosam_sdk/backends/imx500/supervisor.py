@@ -61,6 +61,7 @@ class Supervisor:
     def close(self) -> None:
         self.state = "closed"
         self._drop()
+        self._arrived = _ignore  # or owner and supervisor would hold each other until a collection
 
     def _pause(self, trouble: str) -> None:
         """Closes what is open and waits; raises if there were enough attempts."""
@@ -69,7 +70,7 @@ class Supervisor:
         time.sleep(self._watchdog.next_attempt(trouble + (f" ({left})" if left else "")))
 
     def _open_once(self) -> None:
-        session = CameraSession(self._options, lambda arrival: self._pass(session, arrival))
+        session = CameraSession(self._options, self._pass)
         self.session = session
         try:
             session.open()
@@ -86,3 +87,7 @@ class Supervisor:
     def _drop(self) -> str:
         session, self.session = self.session, None
         return session.close() if session is not None else ""
+
+
+def _ignore(_session: CameraSession, _arrival: Arrival) -> None:
+    """For a frame that comes while the camera is being closed."""

@@ -152,7 +152,7 @@ def run_within(timeout_s: float, work: Callable[[], None], stuck: Callable[[], s
         if reason or time.monotonic() >= deadline:
             return reason or f"nothing came back for {timeout_s:g} s"
     if errors:
-        raise errors[0]
+        raise errors.pop()  # kept here, it and this call would hold each other
     return ""
 
 
