@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,28 +15,35 @@ _SIDE = 1024
 _BIG_MB, _SMALL_KB = 128, 192
 
 
-def measure_limits(rounds: int) -> dict[str, Any]:
-    """The best of several runs of large, dense work.
+def measure_limits(
+    rounds: int, others: Mapping[str, Callable[[], Any]]
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """The best of several runs of large, dense work, in turns with what is to be compared.
+
+    Args:
+        others: what takes part in the turns, by name.
 
     Returns:
-        ``gmacs``: by kind of multiplication, thousand millions of multiply-adds a second;
+        First ``gmacs``: by kind of multiplication, thousand millions of multiply-adds a second;
         ``float32_gmacs`` and ``int8_gmacs``, the best of each; ``gb_s`` by kind of traffic:
-        bytes read plus bytes written.
+        bytes read plus bytes written. Second the milliseconds of each run of the others.
     """
     work = {**_products(), **_traffic()}
-    times = race({name: call for name, (call, _) in work.items()}, rounds)
-    rates = {name: work[name][1] / min(values) / 1e6 for name, values in times.items()}
+    calls = {name: call for name, (call, _) in work.items()}
+    times = race({**calls, **others}, rounds, turn_ms=10)
+    rates = {name: work[name][1] / min(times[name]) / 1e6 for name in work}
     gmacs = {name: rate for name, rate in rates.items() if not name.startswith("memory")}
     best = {
         kind: max(rate for name, rate in gmacs.items() if name.startswith(kind))
         for kind in ("float32", "int8")
     }
-    return {
+    limits = {
         "gmacs": gmacs,
         "gb_s": {name: rate for name, rate in rates.items() if name.startswith("memory")},
         "float32_gmacs": best["float32"],
         "int8_gmacs": best["int8"],
     }
+    return limits, {name: times[name] for name in others}
 
 
 def _products() -> dict[str, tuple[Callable[[], Any], float]]:

