@@ -48,6 +48,10 @@ faults: $(VENV)/dev.stamp ## inject 10,000 faults into real pipelines (EVENTS=n 
 soak: $(VENV)/dev.stamp ## the same for an hour (MINUTES=n)
 	@$(BIN)/python scripts/soak.py --minutes $(MINUTES)
 
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## speed and memory against the limit and peers (ARGS="--data DIR --peers DIR")
+	@$(BIN)/python benchmarks/run.py --json out/bench/report.json --markdown $(ARGS)
+
 clean: ## remove the environment, the caches and what was built
 	@rm -rf $(VENV) .venv-imx500 dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -71,14 +71,13 @@ def configuration(
     return path
 
 
-def run_child(
-    config: Path, seconds: float = 0, *, frames: int = 0, every_s: float = 0.5
-) -> list[dict[str, Any]]:
+def run_child(config: Path, seconds: float = 0, *, frames: int = 0) -> list[dict[str, Any]]:
     """Runs it, and gives the lines that it printed; the last holds its statistics.
 
     Raises:
         RuntimeError: it failed.
     """
+    every_s = min(0.5, seconds / 8 or 0.5)
     command = [sys.executable, str(_CHILD), str(config), "--every", str(every_s),
                "--seconds", str(seconds), "--frames", str(frames)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

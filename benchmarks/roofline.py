@@ -26,10 +26,11 @@ def measure_roofline(models: dict[str, Path], rounds: int) -> dict[str, Any]:
     """Profiles each network on one thread, one ROI at a time, beside the machine's limit.
 
     Returns:
-        ``limits``: of :func:`benchmarks.limits.measure_limits`. ``networks``, by name: ``macs`` (of the network as trained), ``macs_run`` (of the graph that runs),
-        ``bytes``, ``weight_bytes``, ``best_ms``, ``compute_floor_ms`` (the macs at the measured
-        peak), ``memory_floor_ms`` (weights from memory once, activations through the cache),
-        ``share`` (the larger floor over the time), and ``operators``: rows with ``ms``, ``nodes``,
+        ``limits``: of :func:`benchmarks.limits.measure_limits`. ``networks``, by name: ``macs``
+        (of the network as trained), ``macs_run`` (of the graph that runs), ``weight_bytes``,
+        ``activation_bytes``, ``best_ms``, ``compute_floor_ms`` (the macs at the measured peak),
+        ``memory_floor_ms`` (weights from memory once, activations through the cache), ``share``
+        (the larger floor over the time), and ``operators``: rows with ``ms``, ``nodes``,
         ``macs``, ``gmacs`` and ``time_share``.
     """
     backends = {name: OnnxBackend(path) for name, path in models.items()}

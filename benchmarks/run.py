@@ -109,15 +109,15 @@ def part(name: str, args: argparse.Namespace, models: Any) -> Any:
 
     quick = args.quick
     parts: dict[str, Callable[[], Any]] = {
-        "path": lambda: path.measure_path(models, 2 if quick else 60),
+        "path": lambda: path.measure_path(models, 1 if quick else 40),
         "roofline": lambda: roofline.measure_roofline(models, 2 if quick else 80),
         "peers": lambda: comparison.measure_peers(
             models, args.peers, args.data, 1 if quick else 3, 4 if quick else args.objects
         ),
         "pipelines": lambda: pipelines.measure_pipelines(
-            2.0 if quick else 6.0, 3.0 if quick else 20.0
+            1.5 if quick else 6.0, 2.5 if quick else 20.0
         ),
-        "scaling": lambda: scaling.measure_scaling(2 if quick else 40, 2.0 if quick else 5.0),
+        "scaling": lambda: scaling.measure_scaling(2 if quick else 40, 1.5 if quick else 5.0),
         "growth": lambda: growth.measure_growth(300 if quick else args.frames),
         "startup": lambda: startup.measure_startup(1 if quick else 9),
     }
