@@ -157,11 +157,13 @@ class Access:
 
 
 def _hostname(host: str) -> str:
-    """The name in a Host header, in small letters; "" if there is none."""
+    """The name in a Host header, in small letters; "" if it is not a name and a port alone."""
     try:
-        return urlsplit(f"//{host}").hostname or ""
+        parts = urlsplit(f"//{host}")
+        whole = parts.netloc == host and "@" not in host and (parts.port or 0) >= 0
     except ValueError:
         return ""
+    return (parts.hostname or "") if whole else ""
 
 
 def _same_host(origin: str, host: str) -> bool:

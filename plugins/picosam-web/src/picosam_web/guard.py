@@ -57,7 +57,6 @@ class Guard:
     def _ask(self, scope: Scope, headers: dict[str, str]) -> Ask:
         is_socket = scope["type"] == "websocket"
         changes = is_socket or scope["method"] not in ("GET", "HEAD")
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=20)
         page = not changes and scope["path"] == "/"
         return Ask(
             host=headers.get("host", ""),
@@ -65,7 +64,7 @@ class Guard:
             site=headers.get("sec-fetch-site", ""),
             authorization=headers.get("authorization", ""),
             client=client_of(scope.get("client")),
-            token=query.get("token", [""])[0] if page else "",
+            token=_token(scope.get("query_string", b"")) if page else "",
             cookie=_cookie(headers.get("cookie", ""), self._access.cookie_name),
             changes=changes,
             page=page,
@@ -132,6 +131,14 @@ def _with_headers(send: Send, extra: list[tuple[bytes, bytes]]) -> Send:
         await send(message)
 
     return send_more
+
+
+def _token(query: bytes) -> str:
+    """The token in a query; "" without one, or where there is too much beside it."""
+    try:
+        return parse_qs(query.decode("latin-1"), max_num_fields=20).get("token", [""])[0]
+    except ValueError:
+        return ""
 
 
 def client_of(address: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from picosam_sdk.errors import InputError
 from picosam_sdk.types import Gaze, Prompt, Roi
 
-__all__ = ["RateLimit", "read_object", "to_gaze", "to_prompt"]
+__all__ = ["RateLimit", "is_number", "read_object", "to_gaze", "to_prompt"]
 
+_LARGEST = sys.float_info.max
 _HINT = 'Send {"roi": [x, y, width, height]} or {"point": [x, y]}, as shares of the view.'
 
 
@@ -69,6 +71,13 @@ def to_gaze(place: Any, now_ns: int) -> Gaze:
     return Gaze(x, y, now_ns)
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a number that a float can hold, and neither NaN nor infinite."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -_LARGEST <= value <= _LARGEST  # an int of 400 digits cannot become a float
+
+
 class RateLimit:
     """A bucket of tokens: so many at once, and so many a second."""
 
@@ -94,8 +103,7 @@ class RateLimit:
 
 def _numbers(value: Any, count: int, key: str) -> list[float]:
     ok = isinstance(value, list) and len(value) == count
-    ok = ok and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in value)
-    if not ok or not all(math.isfinite(one) and abs(one) < 1e3 for one in value):
+    if not ok or not all(is_number(one) and abs(one) < 1e3 for one in value):
         raise InputError(f"expected {count} numbers as {key}, got {value!r:.80}", hint=_HINT)
     return [float(one) for one in value]
 

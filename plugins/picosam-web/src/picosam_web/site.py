@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -21,7 +22,7 @@ from picosam_web.access import Access
 from picosam_web.desk import Desk
 from picosam_web.guard import Guard, client_of
 from picosam_web.hub import Client, Hub
-from picosam_web.inputs import RateLimit, read_object
+from picosam_web.inputs import RateLimit, is_number, read_object
 
 __all__ = ["MAX_MESSAGE_BYTES", "make_site"]
 
@@ -53,8 +54,7 @@ def make_site(
     site = _Site(access, hub, desk, state, counts)
     routes: list[Any] = [
         Route("/api/state", site.get_state, methods=["GET"]),
-        Route("/api/prompt", site.post_prompt, methods=["POST"]),
-        Route("/api/prompt", site.delete_prompt, methods=["DELETE"]),
+        Route("/api/prompt", site.prompt, methods=["POST", "DELETE"]),
         Route("/api/login", site.post_login, methods=["POST"]),
         WebSocketRoute("/ws", site.talk),
     ]
@@ -63,7 +63,17 @@ def make_site(
         if kind:
             path = "/" if entry.name == "index.html" else f"/{entry.name}"
             routes.append(Route(path, _file(entry.read_bytes(), kind), methods=["GET"]))
-    return Guard(Starlette(routes=routes), access, counts)  # type: ignore[arg-type]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such})
+    return Guard(app, access, counts)  # type: ignore[arg-type]
+
+
+async def _no_such(request: Request, error: Exception) -> Response:
+    """The answer to a path or a method that there is not."""
+    assert isinstance(error, HTTPException)
+    missing = error.status_code == 404
+    text = "There is nothing under this path." if missing else "Expected another method here."
+    body = {"error": text, "hint": "GET /openapi.json says what there is."}
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 def _file(content: bytes, kind: str) -> Callable[[Request], Response]:
@@ -88,6 +98,9 @@ class _Site:
 
     async def get_state(self, request: Request) -> Response:
         return JSONResponse(self._state())
+
+    async def prompt(self, request: Request) -> Response:
+        return await (self.post_prompt if request.method == "POST" else self.delete_prompt)(request)
 
     async def post_prompt(self, request: Request) -> Response:
         if self._posts.exceeded():
@@ -166,7 +179,7 @@ class _Site:
             client.reply({"type": "cleared"})
         elif kind == "pointer":
             self._desk.pointer(message.get("at"))
-        elif kind == "ping" and isinstance(message.get("t"), (int, float)):
+        elif kind == "ping" and is_number(message.get("t")):
             client.reply({"type": "pong", "t": message["t"], "unix_ms": time.time() * 1000})
         else:
             raise InputError(
