@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from picosam_mqtt.room import has_room, write_back
 from picosam_mqtt.settings import SpoolConfig
 from picosam_sdk.errors import PublishError
 from picosam_sdk.publishers.files import private_folder
@@ -48,6 +49,7 @@ COMMIT;
 _CLOCK_SET_NS = 1_577_836_800 * 10**9  # 2020: a clock before was never set
 _ACK_EVERY = 256
 _BUSY_S = 0.5
+_FEW = 8
 _MAX_ID = 2**63 - 1
 
 
@@ -62,6 +64,10 @@ class Entry:
 
 class _CorruptError(Exception):
     """The file is no database, or a broken one."""
+
+
+class _FullError(PublishError):
+    """There is no room on the disk."""
 
 
 class Spool:
@@ -127,7 +133,9 @@ class Spool:
             self._last_id = int(cursor.lastrowid or 0)
             return self._last_id
 
-        return self._transact(work)
+        with self._lock:
+            self._keep_room(len(payload))
+            return self._transact(work)
 
     def after(self, entry_id: int, limit: int) -> list[Entry]:
         """The oldest messages with a larger id, in order; 0 for the very oldest.
@@ -165,8 +173,13 @@ class Spool:
             PublishError: the file could not be written.
         """
         with self._lock:
-            if self._acked:
+            if not self._acked:
+                return
+            try:
                 self._transact(self._forget)
+            except _FullError:  # there may be room for the log of a few at a time
+                while self._acked:
+                    self._transact(lambda db: self._forget(db, _FEW))
 
     def close(self) -> None:
         """Closes the file; what waits stays in it. May be called more than once."""
@@ -187,6 +200,21 @@ class Spool:
                 self._move_aside(error)
                 self._connect()
                 return self._try(work)
+            except _FullError:
+                if self._db is None or not write_back(self._db):
+                    raise
+                return self._try(work)
+
+    def _keep_room(self, size: int) -> None:
+        """Refuses a message after which nothing could be deleted any more."""
+        db = self._db
+        if db is None or has_room(db, self.path, size):
+            return  # a closed one says so later
+        if not (write_back(db) and has_room(db, self.path, size)):
+            raise _FullError(
+                f"expected to use the spool {self.path}, got a disk that is full",
+                hint="Free some space, or lower spool.max_bytes.",
+            )
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._db is None:
@@ -208,6 +236,8 @@ class Spool:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return _CorruptError(str(error))
         hint = "Check the folder, who may write there, and the free space."
+        if code == sqlite3.SQLITE_FULL:
+            return _FullError(f"expected to use the spool {self.path}, got: {error}", hint=hint)
         if code == sqlite3.SQLITE_BUSY:
             hint = "Another process or table holds it: end that, or set spool.path to another file."
         return PublishError(f"expected to use the spool {self.path}, got: {error}", hint=hint)
@@ -285,12 +315,12 @@ class Spool:
 
     # Inside a transaction, under the lock -----------------------------------------------------
 
-    def _forget(self, db: sqlite3.Connection) -> None:
-        """Deletes what was given up."""
-        if self._acked:
-            marks = ",".join("?" * len(self._acked))
-            self._delete(db, f"id IN ({marks})", *self._acked)
-            self._acked = []
+    def _forget(self, db: sqlite3.Connection, limit: int | None = None) -> None:
+        """Deletes what was given up, or the first of it."""
+        if gone := self._acked[:limit]:
+            marks = ",".join("?" * len(gone))
+            self._delete(db, f"id IN ({marks})", *gone)
+            self._acked = self._acked[len(gone) :]
 
     def _make_room(self, db: sqlite3.Connection, size: int) -> None:
         self._expire(db)
