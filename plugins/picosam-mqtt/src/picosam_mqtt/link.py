@@ -85,6 +85,8 @@ class _Client(paho.Client):
 
     def _create_socket_connection(self) -> socket.socket:
         sock = super()._create_socket_connection()
+        # A mask is followed by a state: else the second waits until the first is acknowledged.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sockets.append(sock)
         return sock
 
