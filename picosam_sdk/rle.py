@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -104,18 +105,21 @@ def _size(rle: Any) -> tuple[int, int]:
 
 
 def _to_string(counts: NDArray[np.int64]) -> str:
-    rest = counts.astype(np.int64)
+    rest = counts.copy()
     rest[3:] -= counts[1:-2]
-    digits: list[NDArray[np.uint8]] = []  # one row a digit; 0 where a number has ended
-    open_ = np.ones(rest.size, dtype=np.bool_)
-    while open_.any():
-        digit = rest & 0x1F
-        rest >>= 5
-        more = rest != np.where(digit & 0x10, -1, 0)  # else the sign is already in the digit
-        digits.append(np.where(open_, digit + 0x20 * more + 48, 0).astype(np.uint8))
-        open_ &= more
-    characters = np.stack(digits, axis=1)
-    return characters[characters > 0].tobytes().decode("ascii")
+    return "".join(map(_characters, rest.tolist()))
+
+
+@lru_cache(maxsize=4096)
+def _characters(number: int) -> str:
+    """One number's groups of 5 bits. Masks are made of few different ones."""
+    text = ""
+    while True:
+        digit = number & 0x1F
+        number >>= 5
+        if number == (-1 if digit & 0x10 else 0):  # the sign is already in the digit
+            return text + chr(digit + 48)
+        text += chr(digit + 0x20 + 48)
 
 
 def _from_string(text: str | bytes) -> NDArray[np.int64]:
