@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from picosam_sdk.egress import forget_frames
 from picosam_sdk.mask import Mask
 from picosam_sdk.retrying import Backoff
 from picosam_sdk.stats import PartStats
@@ -102,6 +103,7 @@ def recover(
     Raises:
         Ended: the loop is to stop.
     """
+    forget_frames(error)  # which hold what failed: it shall be gone before the next one opens
     stats.error(error)
     if stats.state != "lost":
         _log.warning("the %s failed and is opened again: %s", what, stats.last_error)
@@ -110,6 +112,7 @@ def recover(
         try:
             close()
         except Exception as failure:  # a plugin's own code
+            forget_frames(failure)
             stats.error(failure)
         pause_s = backoff.pause_s()
         watch.expect(pause_s + _OPENING_S)

@@ -76,18 +76,16 @@ class SensorEye(Eye):
         self._aim, self._heard_s = _Aim(), time.monotonic()
 
     def look(self, ask: Ask) -> Look | None:
-        assert self._segmenter is not None
-        sensor: SensorBackend = self._segmenter.backend
         self._watch.expect(60 + _SILENCE_S)
         prompt = ask()
         began_s = time.monotonic()
         try:
-            self._aim_at(sensor, self._roi_of(prompt), prompt)
+            self._aim_at(self._sensor, self._roi_of(prompt), prompt)
             began_s = time.monotonic()
-            result = sensor.read(_READ_S)
+            result = self._sensor.read(_READ_S)
         except RoiRejectedError as error:
             self._own.error(error)
-            self._refuse(sensor)
+            self._refuse(self._sensor)
             return None
         except BackendTimeoutError as error:
             now_s = time.monotonic()
@@ -114,6 +112,13 @@ class SensorEye(Eye):
             segmenter, self._segmenter = self._segmenter, None
             with suppress(BackendError):
                 segmenter.close()
+
+    @property
+    def _sensor(self) -> SensorBackend:
+        """Asked for anew each time: a variable would keep a broken one while the next opens."""
+        assert self._segmenter is not None
+        sensor: SensorBackend = self._segmenter.backend
+        return sensor
 
     def _roi_of(self, prompt: Prompt | None) -> Roi | None:
         """Where to aim for a prompt."""

@@ -35,6 +35,11 @@ def opened(model: Path, faults: Faults) -> tuple[EmulatedImx500Backend, Emulated
     return EmulatedImx500Backend(model, device=device, **QUICK, restarts=1), device
 
 
+def read_on(backend: EmulatedImx500Backend) -> None:
+    while True:
+        backend.read(10)
+
+
 @pytest.mark.usefixtures("no_collection")
 def test_one_that_worked(model: Path) -> None:
     backend, device = opened(model, Faults())
@@ -63,16 +68,11 @@ def test_one_whose_camera_was_opened_again(model: Path) -> None:
 def test_one_that_failed_for_good(model: Path) -> None:
     backend, device = opened(model, Faults(network_lost_after=5))
     backend.aim(ROI)
-
-    def read_on() -> None:
-        while True:
-            backend.read(10)
-
     with pytest.raises(BackendTimeoutError, match="does not keep running"):
-        read_on()
+        read_on(backend)
     backend.close()
     with pytest.raises(BackendError, match="closed"):
         backend.read(1)
     alive = weakref.ref(backend), weakref.ref(device)
-    del backend, device, read_on
+    del backend, device
     assert [reference() for reference in alive] == [None, None]

@@ -70,7 +70,8 @@ def test_a_queue_that_filled_the_disk_can_be_delivered(disk: Path) -> None:
     spool = Spool(disk / "s", LARGE)
     stored = put_all(spool, 6000)
     assert 1000 < stored < 6000
-    assert len(waiting := spool.after(0, 6000)) == stored
+    waiting = spool.after(0, 6000)
+    assert len(waiting) == stored
     for entry in waiting:
         spool.ack(entry.id)
     assert len(spool) == 0
