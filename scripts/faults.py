@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -36,22 +36,24 @@ def inject(seed: int, enough: Callable[[int], bool], total: int | None, as_json:
     from tqdm import tqdm
 
     from tests.faults.events import run
+    from tests.faults.leftovers import clear_leftovers, own_folder
     from tests.faults.world import World
 
-    with (
-        tempfile.TemporaryDirectory(prefix="faults") as folder,
-        World(Path(folder) / "world") as world,
-        tqdm(total=total, unit="event") as bar,
-    ):
-        report = run(world, seed, enough, lambda events: bar.update())
+    for folder in clear_leftovers():
+        print(f"removed {folder}, which a run that was killed had left", file=sys.stderr)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends in order, as Ctrl-C does
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    bar = tqdm(total=total, unit="event")
+    try:
+        with bar, own_folder() as folder, World(folder / "world") as world:
+            report = run(world, seed, enough, lambda events: bar.update())
+    except KeyboardInterrupt:
+        print(f"interrupted after {bar.n} events; nothing is left behind", file=sys.stderr)
+        return 130
     if as_json:
-        print(json.dumps(asdict(report), indent=1))
+        print(json.dumps(asdict(report) | {"table": report.table()}, indent=1))
     else:
-        print(report.table())
-        print(f"\n{report.events} events in {report.seconds:.0f} s, seed {seed}, "
-              f"disk: {report.disk}")  # fmt: skip
-        print(f"counted: {report.counts}\nprocesses: {report.processes}")
-        print(f"{len(report.violations)} violations", *report.violations, sep="\n  ")
+        print(report.table(), *report.violations, sep="\n")
     return 1 if report.violations else 0
 
 

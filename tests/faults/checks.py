@@ -28,7 +28,7 @@ class Checker:
         self._bytes: list[bytes] = []
 
     def message(self, topic: str, payload: bytes) -> bool:
-        """Takes a message; whether it is a mask's and was not seen before."""
+        """Takes a message; whether it was not seen before, and holds a mask."""
         self._bytes.append(payload)
         if not topic.endswith("/mask"):
             return False
@@ -42,8 +42,7 @@ class Checker:
             self._violated("lost or reordered", f"{key}: seq {seq} after {expected - 1}")
         self._next[key] = seq + 1
         self.counts["messages"] += 1
-        self._check_roi(message)
-        return True
+        return self._check_roi(message)
 
     def must_have(self, waiting: list[tuple[str, str, int]]) -> None:
         """What a spool held when its pipeline was killed has arrived by now."""
@@ -63,16 +62,17 @@ class Checker:
     def sessions(self) -> int:
         return len(self._next)
 
-    def _check_roi(self, message: dict[str, Any]) -> None:
+    def _check_roi(self, message: dict[str, Any]) -> bool:
+        """Whether there is a mask."""
         mask = decode_mask(message)
         if mask is None:
-            return
+            return False
         self.counts["masks"] += 1
         region = message["region"]
         asked = REGIONS.get(region)
         if asked is None:
             self._violated("wrong ROI", f"a mask for the region {region!r}")
-            return
+            return True
         if message["prompt"] is None or _far(Roi(*message["prompt"]), asked, 1e-5):
             self._violated("wrong ROI", f"{region}: prompt {message['prompt']}")
         width_px, height_px = mask.size_px
@@ -84,6 +84,7 @@ class Checker:
         found = mask.bbox()
         if found and not is_sensor:
             self._check_object(found, box, region)
+        return True
 
     def _check_object(self, found: Any, box: Any, region: str) -> None:
         """The red pattern is at 40 to 104, 60 to 124; nothing else is red."""

@@ -6,6 +6,7 @@ part takes it away, and fails in that way once. So an event is seen from outside
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import time
@@ -53,6 +54,11 @@ class Orders:
         if self.taken(role, "stall"):
             time.sleep(0.3)
 
+    def refuse(self, role: str, step: str) -> None:
+        """To be opened, closed, or whatever is asked for only now and then."""
+        if self.taken(role, step):
+            raise RuntimeError(f"scripted: the {role} raises in {step}")
+
 
 class Clock:
     """Jumps Unix time, as a clock that is set does; the monotonic clock goes on."""
@@ -90,14 +96,14 @@ class FaultyCamera(Camera):
         self._picture = picture()
 
     def open(self) -> None:
-        if self._orders.taken("camera", "refuse"):
-            raise OSError("scripted: the camera does not open")
+        self._orders.refuse("camera", "open")
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._orders.refuse("camera", "close")
 
     def read(self, timeout_s: float) -> Frame | None:
         if self._socket is not None:
@@ -123,10 +129,24 @@ class FaultySource(RoiSource):
 
     def __init__(self, config: Any, context: Context) -> None:
         super().__init__(config, context)
-        self._orders, self._turn = Orders(), 0
+        self._orders, self._turn, self._raises = Orders(), 0, 0
+
+    def open(self) -> None:
+        self._orders.refuse("roi", "open")
+
+    def close(self) -> None:
+        self._orders.refuse("roi", "close")
+
+    def observe(self, result: Any) -> None:
+        self._orders.refuse("roi", "observe")
 
     def latest(self, now_ns: int) -> Prompt | Roi | None:
         self._orders.obey("roi")
+        if self._orders.taken("roi", "break"):
+            self._raises = 3  # so many in a row, and it is opened again
+        if self._raises:
+            self._raises -= 1
+            raise RuntimeError("scripted: the source is broken")
         if self._orders.taken("roi", "nan"):
             return Roi(float("nan"), 0.1, 0.2, 0.2)
         if self._orders.taken("roi", "outside"):
@@ -167,8 +187,14 @@ class FaultyPublisher(Publisher):
         self._orders = Orders()
 
     def open(self) -> None:
-        if self._orders.taken("publisher", "refuse"):
-            raise OSError("scripted: the publisher does not open")
+        self._orders.refuse("publisher", "open")
+
+    def flush(self, timeout_s: float) -> bool:
+        self._orders.refuse("publisher", "flush")
+        return True
+
+    def close(self) -> None:
+        self._orders.refuse("publisher", "close")
 
     def publish(self, result: Any) -> int | None:
         self._orders.obey("publisher")
@@ -183,6 +209,11 @@ class FaultyBackend(RedBackend):
     def __init__(self) -> None:
         super().__init__()
         self._orders = Orders()
+        self._orders.refuse("backend", "open")
+
+    def close(self) -> None:
+        super().close()
+        self._orders.refuse("backend", "close")
 
     def infer(self, crops: Any) -> Any:
         self.batches.clear()
@@ -195,6 +226,13 @@ class FaultyBackend(RedBackend):
         return logits, scores
 
 
+@functools.cache
+def _sensor_scene() -> Any:
+    from tests.imx500.conftest import red_scene
+
+    return red_scene()[0]
+
+
 class FaultySensor(EmulatedImx500Backend):
     """The emulated sensor; its faults are set at each turn, and last until it recovers."""
 
@@ -202,29 +240,47 @@ class FaultySensor(EmulatedImx500Backend):
 
     def __init__(self, model: str) -> None:
         from picosam_sdk.testing.imx500 import EmulatedImx500
-        from tests.imx500.conftest import red_scene
 
         self._orders = Orders()
+        self._until_starts = 0
+        self._orders.refuse("sensor", "open")
         super().__init__(
-            model, device=EmulatedImx500(red_scene()[0], fps=25.0, upload_s=0.05), frames=False,
+            model, device=EmulatedImx500(_sensor_scene(), fps=25.0, upload_s=0.05), frames=False,
             size_px=(507, 380), settle_frames=2, frame_timeout_s=0.5, inference_frames=10,
-            backoff_s=0.05, progress=False,
+            backoff_s=0.05, progress=False, stall_timeout_s=0.5,
         )  # fmt: skip
+
+    def close(self) -> None:
+        super().close()
+        self._orders.refuse("sensor", "close")
 
     def read(self, timeout_s: float) -> Any:
         self._orders.obey("sensor")
-        faults, starts = self.device.faults, self.device.driver.starts
+        faults, driver = self.device.faults, self.device.driver
         for how, change in SENSOR_FAULTS.items():
             if self._orders.taken("sensor", how):
-                faults.starts = starts  # what starts the stream anew mends it
+                # What starts the stream anew mends it; where a start must fail, the one after.
+                faults.starts = driver.starts + (how in UPLOADS)
+                self._until_starts = driver.starts + 1 + (how in UPLOADS)
                 for key, value in change.items():
                     setattr(faults, key, value)
+                if how == "power-off":
+                    self.device.power_off()
         if self._orders.taken("sensor", "heal"):
             fresh = type(faults)()
             for key in fresh.__slots__:
                 setattr(faults, key, getattr(fresh, key))
-        return super().read(timeout_s)
+        result = super().read(timeout_s)
+        if driver.starts >= self._until_starts:
+            self._orders.taken("sensor", "mended")
+        return result
 
+
+UPLOADS = ("upload-fails", "upload-hangs")
+"""These need a start that fails."""
+
+RESTARTS = (*UPLOADS, "network-refused", "power-off", "frames-stop", "network-lost")
+"""After these the stream, or the whole sensor, is started again."""
 
 SENSOR_FAULTS: dict[str, dict[str, Any]] = {
     "no-tensor": {"no_tensor": True},
@@ -237,6 +293,10 @@ SENSOR_FAULTS: dict[str, dict[str, Any]] = {
     "roi-shifted": {"roi_offset_px": 64},
     "frames-stop": {"frames_stop_after": 0},
     "network-lost": {"network_lost_after": 0},
+    "network-refused": {"network_errno": 5, "frames_stop_after": 0},
+    "upload-fails": {"upload_fails_at": 0.5, "frames_stop_after": 0},
+    "upload-hangs": {"upload_hangs_at": 0.5, "frames_stop_after": 0},
+    "power-off": {},
 }
 
 
@@ -258,6 +318,25 @@ def picosam_mask_filters() -> Sequence[type[MaskFilter]]:
 @hookimpl
 def picosam_publishers() -> Sequence[type[Publisher]]:
     return [FaultyPublisher]
+
+
+class FaultyVerb:
+    """``picosam faulty-verb``, which raises where the environment says so."""
+
+    name: ClassVar[str] = "faulty-verb"
+
+    def add_parser(self, verbs: Any) -> None:
+        if os.environ.get("FAULTY_VERB") == "add_parser":
+            raise RuntimeError("scripted: the verb cannot be added")
+        verbs.add_parser(self.name).set_defaults(run=self.run)
+
+    def run(self, args: Any) -> int:
+        raise RuntimeError("scripted: the verb raises")
+
+
+@hookimpl
+def picosam_commands() -> Sequence[Any]:
+    return [FaultyVerb()]
 
 
 @hookimpl

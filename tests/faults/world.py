@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,8 @@ __all__ = ["PipelineProcess", "World", "bad_network"]
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 12.0
+WARM_S = 15.0
+_LATE_SAMPLES = 180  # at two a second
 _DISK = "24m"  # two spools, whose logs may grow to 4 MB each, and room
 
 
@@ -41,6 +44,17 @@ def bad_network() -> ModuleType:
     return module
 
 
+def late_growth_mb(samples_mb: Sequence[float]) -> float:
+    """How much higher the highest of the second half is than that of the second quarter.
+
+    What an allocator keeps for the next time comes early, and stays. Lives too short say nothing.
+    """
+    n = len(samples_mb)
+    if n < _LATE_SAMPLES:
+        return 0.0
+    return max(samples_mb[n // 2 :]) - max(samples_mb[n // 4 : n // 2])
+
+
 class PipelineProcess:
     """One ``picosam run``, which is started again after it was killed."""
 
@@ -52,14 +66,18 @@ class PipelineProcess:
         self.config.write_text(tables)
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
-        self.most = {"rss_mb": 0.0, "growth_mb": 0.0, "threads": 0}
+        self.most = dict.fromkeys(
+            ("rss_mb", "growth_mb", "late_growth_mb", "threads", "longest_life_s"), 0.0
+        )
         self._began_s = 0.0
-        self._first_mb = 0.0
+        self._warm_mb: list[float] = []  # since it was warm
 
     def start(self, plugin: Path) -> None:
         path = os.pathsep.join((str(plugin), str(ROOT)))
+        scratch = self.folder / "tmp"  # where a killed one leaves what it would have removed
+        scratch.mkdir(exist_ok=True)
         environment = {**os.environ, "PYTHONPATH": path, "FAULTS_DIR": str(self.orders),
-                       "OMP_NUM_THREADS": "1"}  # fmt: skip
+                       "OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)}  # fmt: skip
         for order in self.orders.iterdir():  # what the one before did not come to
             order.unlink()
         program = "import sys; from picosam_sdk.cli.main import main; sys.exit(main())"
@@ -67,7 +85,7 @@ class PipelineProcess:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
         self.starts += 1
-        self._began_s, self._first_mb = time.monotonic(), 0.0
+        self._began_s, self._warm_mb = time.monotonic(), []
 
     def end(self, how: signal.Signals, limit_s: float = 10.0) -> int:
         assert self.process is not None
@@ -85,15 +103,18 @@ class PipelineProcess:
 
     def order(self, what: str, limit_s: float = LIMIT_S) -> bool:
         """Has a part fail; whether it did within the time."""
-        file = self.orders / what
-        file.touch()
-        deadline = time.monotonic() + limit_s
-        while file.exists():
-            if time.monotonic() > deadline:
-                file.unlink(missing_ok=True)
-                return False
+        (self.orders / what).touch()
+        return self.taken(what, limit_s)
+
+    def taken(self, what: str, limit_s: float = LIMIT_S) -> bool:
+        """Whether a part takes what was laid ready for it."""
+        file, deadline = self.orders / what, time.monotonic() + limit_s
+        while file.exists() and time.monotonic() < deadline:
             time.sleep(0.003)
-        return True
+        if not file.exists():
+            return True
+        file.unlink(missing_ok=True)
+        return False
 
     def sample(self) -> None:
         """Memory and threads, from /proc."""
@@ -103,10 +124,12 @@ class PipelineProcess:
             text = Path(f"/proc/{self.process.pid}/status").read_text()
             status = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
             rss_mb = int(status["VmRSS"].split()[0]) / 1024
-            if not self._first_mb and time.monotonic() - self._began_s > 15:  # warm
-                self._first_mb = rss_mb
-            growth_mb = rss_mb - self._first_mb if self._first_mb else 0.0
-            now = {"rss_mb": rss_mb, "growth_mb": growth_mb, "threads": int(status["Threads"])}
+            life_s = time.monotonic() - self._began_s
+            if life_s > WARM_S:
+                self._warm_mb.append(rss_mb)
+            now = {"rss_mb": rss_mb, "threads": int(status["Threads"]), "longest_life_s": life_s,
+                   "growth_mb": max(self._warm_mb, default=0.0) - (*self._warm_mb, 0.0)[0],
+                   "late_growth_mb": late_growth_mb(self._warm_mb)}  # fmt: skip
             self.most = {key: max(self.most[key], now[key]) for key in now}
 
     def limit_files(self, n_bytes: int) -> None:
@@ -172,7 +195,7 @@ class World:
                 pipeline.sample()
 
     def recovered(self, device: str, since_s: float, limit_s: float = LIMIT_S) -> float | None:
-        """Seconds until a new mask message of a device came; None if none did in time."""
+        """Seconds until a new mask of a device came; None if none did in time."""
         while time.monotonic() < since_s + limit_s:
             self.drain()
             if self.arrived_s.get(device, 0.0) > since_s:
@@ -197,7 +220,7 @@ class World:
     def written(self) -> list[bytes]:
         """What lies on the disk: spools, audit log, what was printed."""
         return [path.read_bytes() for path in self.folder.rglob("*")
-                if path.is_file() and path.suffix not in (".onnx", ".py")]  # fmt: skip
+                if path.is_file() and path.suffix not in (".onnx", ".rpk", ".py")]  # fmt: skip
 
     # What goes wrong --------------------------------------------------------------------------
 
@@ -240,13 +263,16 @@ class World:
         self.owed += pipeline.waiting()
         pipeline.start(self.folder / "plugin")
 
-    def restart(self, device: str) -> None:
+    def restart(self, device: str, also: Callable[[], bool] = lambda: True) -> bool:
+        """SIGTERM and a new start; what else is true between the two."""
         pipeline = self.pipelines[device]
         code = pipeline.end(signal.SIGTERM)
         if code:
             self.checker.violations.append(f"SIGTERM: {device} ended with {code}")
         self.owed += pipeline.waiting()
+        happened = also()
         pipeline.start(self.folder / "plugin")
+        return happened
 
     # Setting up -------------------------------------------------------------------------------
 

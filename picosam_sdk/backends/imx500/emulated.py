@@ -27,7 +27,8 @@ class EmulatedImx500Backend(Imx500Backend):
         fps: frames a second; None for as many as can be made.
         upload_s: how long the emulated upload takes.
         frames, mode, size_px, view, settle_frames, settling, progress, frame_timeout_s,
-        inference_frames, restarts, backoff_s, input_tensor: as for the real camera.
+        inference_frames, restarts, backoff_s, input_tensor, upload_timeout_s,
+        stall_timeout_s: as for the real camera.
 
     Raises:
         UnavailableError: picamera2 is missing, or an emulated camera is in use already.
@@ -54,6 +55,8 @@ class EmulatedImx500Backend(Imx500Backend):
         restarts: int = 3,
         backoff_s: float = 0.5,
         input_tensor: bool = False,
+        upload_timeout_s: float = 300.0,
+        stall_timeout_s: float = 30.0,
     ) -> None:
         from picosam_sdk.testing.imx500 import EmulatedImx500
 
@@ -66,6 +69,7 @@ class EmulatedImx500Backend(Imx500Backend):
                 settle_frames=settle_frames, settling=settling, progress=progress,
                 frame_timeout_s=frame_timeout_s, inference_frames=inference_frames,
                 restarts=restarts, backoff_s=backoff_s, input_tensor=input_tensor,
+                upload_timeout_s=upload_timeout_s, stall_timeout_s=stall_timeout_s,
             )  # fmt: skip
         except BaseException:
             self.device.unplug()

@@ -74,6 +74,8 @@ def fit_to_view(image: ImageArray) -> ImageArray:
     height_px, width_px = image.shape[:2]
     full_width = max(width_px, round(height_px * WIDTH_PX / HEIGHT_PX))
     full_height = max(height_px, round(width_px * HEIGHT_PX / WIDTH_PX))
+    if (full_width, full_height) == (width_px, height_px):
+        return image
     out = np.zeros((full_height, full_width, 3), np.uint8)
     top, left = (full_height - height_px) // 2, (full_width - width_px) // 2
     out[top : top + height_px, left : left + width_px] = image
