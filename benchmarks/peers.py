@@ -85,19 +85,14 @@ class Sam(Peer):
         x, y = roi.x * width, roi.y * height
         box = (x, y, roi.width * width, roi.height * height)
         logits, _ = self._teacher.ask_box(prepared, box)
-        # A SAM is not told that what lies outside of the box does not count.
-        grid = np.full_like(logits, -20.0)
-        rows, columns = logits.shape
-        inside = roi.grow(PAPER_RULE.padding).to_pixels(columns, rows)
-        part = (slice(inside.y0, inside.y1), slice(inside.x0, inside.x1))
-        grid[part] = logits[part]
-        return grid, Box(0, 0, width, height), 0.0
+        view = Box(0, 0, width, height)
+        return _clipped(logits, view, roi, (width, height), -20.0), view, 0.0
 
 
 class U2Net(Peer):
-    """Salient objects in the crop; it takes no prompt but the crop itself."""
+    """Salient objects in the crop, cut to the box; it takes no prompt but the crop itself."""
 
-    name = "u2netp (no prompt)"
+    name = "u2netp, salient in the box"
     _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
     _STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -114,7 +109,8 @@ class U2Net(Peer):
         feed = {self._input: values.transpose(2, 0, 1)[None]}
         (found,) = self._session.run([self._output], feed)
         low, high = float(found.min()), float(found.max())  # the most salient counts as sure
-        return (found[0, 0] - low) / max(1e-6, high - low), box, 0.5
+        shares = (found[0, 0] - low) / max(1e-6, high - low)
+        return _clipped(shares, box, roi, (prepared.shape[1], prepared.shape[0]), 0.0), box, 0.5
 
 
 class GrabCut(Peer):
@@ -206,6 +202,25 @@ def find_peers(folder: Path | None) -> tuple[list[Peer], list[str]]:
         except Exception as error:  # whatever another package's import raises
             missing.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0][:120]}")
     return found, missing
+
+
+def _clipped(values: Any, region: Box, roi: Roi, size_px: tuple[int, int], outside: float) -> Any:
+    """Values without what lies outside of the prompt's box (a tenth larger), to the peer's benefit.
+
+    Args:
+        values: float32 (h, w), over the region of the picture.
+        size_px: of the picture.
+        outside: what to put there.
+    """
+    inner = roi.grow(PAPER_RULE.padding).to_pixels(*size_px)
+    rows, columns = values.shape
+    scale_x, scale_y = columns / region.width, rows / region.height
+    y0, y1 = (round((y - region.y0) * scale_y) for y in (inner.y0, inner.y1))
+    x0, x1 = (round((x - region.x0) * scale_x) for x in (inner.x0, inner.x1))
+    part = (slice(max(0, y0), max(0, y1)), slice(max(0, x0), max(0, x1)))
+    clipped = np.full_like(values, outside)
+    clipped[part] = values[part]
+    return clipped
 
 
 def _mobile_sam() -> Peer:

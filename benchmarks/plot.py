@@ -26,18 +26,18 @@ def draw(report: dict[str, Any], path: Path) -> bool:
 
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     scores = [100 * row["miou"] for row in rows if "miou" in row]
-    low = min(scores, default=0) - 8
-    for row in rows:
+    low = min(scores, default=0) - 14
+    for number, row in enumerate(sorted(rows, key=lambda row: float(row["ms"]))):
         ours = row["name"].startswith("PicoSAM3")
         colour = "tab:red" if ours else "tab:blue"
         measured = "miou" in row
-        y = 100 * row["miou"] if measured else low + 2
+        y = 100 * row["miou"] if measured else low + 6
         size = 30 + 28 * row["parameters"] / 1e6
         axes.scatter(row["ms"], y, s=size, c=colour if measured else "none", alpha=0.65,
                      edgecolors=colour, linestyles="-" if measured else ":")  # fmt: skip
-        right = row["ms"] > 200
+        right, above = row["ms"] > 200, number % 2 == 0  # so that neighbours' names do not meet
         axes.annotate(
-            row["name"], (row["ms"], y), xytext=(-8 if right else 8, 7 if measured else 12),
+            row["name"], (row["ms"], y), xytext=(-10 if right else 8, 7 if above else -13),
             textcoords="offset points", fontsize=8, ha="right" if right else "left",
         )  # fmt: skip
     axes.set_xscale("log")
