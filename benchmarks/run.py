@@ -71,6 +71,7 @@ def parse() -> argparse.Namespace:
     add("--peers", type=Path, metavar="DIR", help="peers' weights, see benchmarks/peers.py")
     add("--objects", type=int, default=48, help="for mIoU; 0 for all (default: %(default)s)")
     add("--frames", type=int, default=10_000, help="for growth (default: %(default)s)")
+    add("--growth", type=Path, metavar="FILE", help="what growth.py --json printed, in place of it")
     add("--from", dest="source", type=Path, metavar="FILE", help="a report instead of measuring")
     add("--strict", action="store_true", help="exit code 1 if a must is not met")
     return parser.parse_args()
@@ -86,6 +87,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     OUT.mkdir(parents=True, exist_ok=True)
     models, note = networks(OUT)
     report["notes"] += [note] if note else []
+    if args.growth is not None:
+        report["growth"] = json.loads(args.growth.read_text(encoding="utf-8"))
+        wanted = [name for name in wanted if name != "growth"]
     for name in (section for section in SECTIONS if section in wanted):
         began_s = time.monotonic()
         report[name] = part(name, args, models)
