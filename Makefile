@@ -6,6 +6,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 PLUGINS := -e 'plugins/picosam-gaze[lsl,mqtt,pupil-core,pupil-labs,plot]' -e 'plugins/picosam-mqtt[demo]' -e 'plugins/picosam-web[test]'
 
+# uv installs in a quarter of pip's time, but does not read where pip has been told to find wheels;
+# where it is not to be had, or fails, pip does it.
+LINKS = $$($(BIN)/python -m pip config list | sed -n "s/.*find-links='\(.*\)'/\1/p" | sort -u | tr ' ' '\n' | paste -sd,)
+install = { $(PIP) install uv && UV_FIND_LINKS="$(LINKS)" \
+  $(BIN)/uv pip install -q --system-certs --python $(BIN)/python $(1); } || $(PIP) install $(1)
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz lint format clean imx500-tools imx500-test
 
@@ -17,8 +23,10 @@ demo: $(VENV)/demo.stamp ## segment the sample photos, then run the glasses; pic
 	@echo; echo "Now the glasses: 12 s of a recording, in real time ..."
 	@$(BIN)/python examples/gaze_glasses/app.py -o out/demo/glasses
 
-test: lint ## lint, types, layers and all tests
-	@$(BIN)/python -m pytest
+# Two tests at a time, of which many wait for a clock or a peer; a file's tests stay together.
+WORKERS ?= 2
+test: lint ## lint, types, layers and all tests (WORKERS=n at a time, 2)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/dev.stamp ## damaged input to everything that parses, SECONDS=60 each
 	@$(BIN)/python scripts/fuzz.py --seconds $(or $(SECONDS),60)
@@ -93,5 +101,5 @@ $(VENV)/system.stamp: | $(BIN)/python
 
 $(VENV)/dev.stamp: pyproject.toml tests/constraints.txt $(wildcard plugins/*/pyproject.toml) | $(BIN)/python $(VENV)/system.stamp
 	@echo "Installing picosam-sdk and the test tools into $(VENV) (a few minutes, once) ..."
-	@$(PIP) install -e '.[dev]' $(PLUGINS) -c tests/constraints.txt
+	@$(call install,-e '.[dev]' $(PLUGINS) -c tests/constraints.txt)
 	@touch $@ $(VENV)/core.stamp $(VENV)/demo.stamp
