@@ -60,6 +60,10 @@ soak: $(VENV)/dev.stamp ## the same for an hour (MINUTES=n)
 bench: $(VENV)/dev.stamp ## speed and memory against the limit and peers (ARGS="--data DIR --peers DIR")
 	@$(BIN)/python benchmarks/run.py --json out/bench/report.json --markdown $(ARGS)
 
+.PHONY: audit
+audit: $(VENV)/dev.stamp ## known vulnerabilities of what an install resolves to
+	@$(BIN)/python scripts/audit.py
+
 clean: ## remove the environment, the caches and what was built
 	@rm -rf $(VENV) .venv-imx500 dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
