@@ -264,6 +264,8 @@ def run(
             )
         times.setdefault(kind.name, []).append(30.0 if recovery_s is None else recovery_s)
         gaps[kind.name] = max(gaps.get(kind.name, 0.0), gap_s)
+        if events % 100 == 0:  # not all at the end: it takes its time
+            world.checker.check_pixels()
         if len(violations) > known:
             print(*violations[known:], sep="\n", file=sys.stderr, flush=True)
         progress(events)
