@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from picosam_sdk.errors import InputError
 
-__all__ = ["Lens"]
+__all__ = ["MAX_SIDE_PX", "Lens"]
 
 _COEFFICIENTS = (4, 5, 8, 12, 14)
 _MARGIN = 0.1
+
+MAX_SIDE_PX = 65_535
+"""Of the picture of a scene camera."""
 _UNTURNED = np.eye(3)
 
 
@@ -52,13 +55,13 @@ class Lens:
             and matrix[0, 0] > 0
             and matrix[1, 1] > 0
             and (matrix[[0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] == (0, 0, 0, 0, 1)).all()
-            and size_px.min() >= 1
+            and 1 <= size_px.min() <= size_px.max() <= MAX_SIDE_PX
             and distortion.size in (0, *_COEFFICIENTS)
         ):
             raise InputError(
                 "expected a 3 x 3 camera matrix with positive focal lengths, 0 or "
-                f"{', '.join(map(str, _COEFFICIENTS))} distortion coefficients and a size in "
-                f"pixels, got {self.matrix}, {self.distortion}, {self.size_px}",
+                f"{', '.join(map(str, _COEFFICIENTS))} distortion coefficients and a size of "
+                f"1 to {MAX_SIDE_PX} pixels, got {self.matrix}, {self.distortion}, {self.size_px}",
                 hint="Copy them from the camera's calibration; OpenCV's order is k1, k2, p1, p2, "
                 "k3.",
             )

@@ -46,6 +46,14 @@ PRAGMA application_id = {_APPLICATION};
 PRAGMA user_version = {SCHEMA};
 COMMIT;
 """
+_COLUMNS = [  # name, type, not null, default, part of the key
+    ("id", "INTEGER", 0, None, 1), ("topic", "TEXT", 1, None, 0),
+    ("payload", "BLOB", 1, None, 0), ("created_ns", "INTEGER", 1, None, 0),
+]  # fmt: skip
+_STRANGE = """
+SELECT 1 FROM message WHERE typeof(topic) <> 'text' OR typeof(payload) <> 'blob'
+OR typeof(created_ns) <> 'integer' LIMIT 1
+"""
 _CLOCK_SET_NS = 1_577_836_800 * 10**9  # 2020: a clock before was never set
 _ACK_EVERY = 256
 _BUSY_S = 0.5
@@ -289,12 +297,19 @@ class Spool:
             db.executescript(_CREATE)
             # After a corrupt file: what is under way from that must not be taken for new ones.
             db.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (self._last_id,))
-        elif (owner, version) != (_APPLICATION, SCHEMA):
+            return
+        if (owner, version) != (_APPLICATION, SCHEMA):
             what = f"version {version}" if owner == _APPLICATION else "another program's file"
             raise PublishError(
                 f"expected a spool of version {SCHEMA} at {self.path}, got {what}",
                 hint="Update picosam-mqtt, or set spool.path to another file.",
             )
+        columns = [row[1:] for row in db.execute("PRAGMA table_info(message)")]
+        names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+        if columns != _COLUMNS or names != {"message", "sqlite_sequence"}:
+            raise _CorruptError("its tables are others")
+        if db.execute(_STRANGE).fetchone():
+            raise _CorruptError("a message of it is none")
 
     def _move_aside(self, error: Exception) -> None:
         """Keeps one corrupt file for whoever wants to look; an older one gives way."""
