@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from picosam_sdk.cameras.capture import NewestFrame, open_capture
 from picosam_sdk.config import Secret, check
@@ -38,8 +38,8 @@ class RtspConfig:
 
     def __post_init__(self) -> None:
         check(0.1 <= self.timeout_s < 1e6, "timeout_s", "at least 0.1 s", self.timeout_s)
-        if self.url.text:
-            self.address()
+        if self.url.text:  # a file's path is relative to the configuration, which is not known yet
+            self._parts()
 
     def address(self) -> tuple[str, str]:
         """The whole URL, and what may be shown of it.
@@ -47,22 +47,27 @@ class RtspConfig:
         Raises:
             ConfigError: it is none, or a secret cannot be read. The message has none in it.
         """
-        text = self.url.reveal("url")
-        try:
-            parts = urlsplit(text)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            parts, host, port = urlsplit(""), "", None
-        plain = re.fullmatch(r"[^\s\x00-\x1f]+", text) is not None
-        check(plain and parts.scheme in _SCHEMES and host != "", "url",
-              f"a URL that begins with {', '.join(f'{scheme}://' for scheme in _SCHEMES)} and has "
-              "a host", "another text (not shown: it is a secret)")  # fmt: skip
+        parts = self._parts()
+        host, port = parts.hostname or "", parts.port
         if self.username and parts.username is None:
             password = quote(self.password.reveal("password"), safe="")
             user = f"{quote(self.username, safe='')}:{password}@"
-            text = urlunsplit(parts._replace(netloc=user + parts.netloc))
+            parts = parts._replace(netloc=user + parts.netloc)
         shown = f"[{host}]" if ":" in host else host
-        return text, f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+        return urlunsplit(parts), f"{parts.scheme}://{shown}" + (f":{port}" if port else "")
+
+    def _parts(self) -> SplitResult:
+        text = self.url.reveal("url")
+        try:
+            parts = urlsplit(text)
+            valid = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            parts, valid = urlsplit(""), False
+        plain = re.fullmatch(r"[^\s\x00-\x1f]+", text) is not None
+        check(plain and parts.scheme in _SCHEMES and valid, "url",
+              f"a URL that begins with {', '.join(f'{scheme}://' for scheme in _SCHEMES)} and has "
+              "a host", "another text (not shown: it is a secret)")  # fmt: skip
+        return parts
 
 
 class RtspCamera(Camera):

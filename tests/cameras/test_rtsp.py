@@ -14,6 +14,7 @@ import pytest
 
 from picosam_sdk import CameraError, ConfigError, Context, app
 from picosam_sdk.cameras.rtsp import RtspCamera, RtspConfig
+from picosam_sdk.cli.main import main
 from picosam_sdk.config import Secret, from_mapping
 from picosam_sdk.settings import AppConfig
 from picosam_sdk.testing.contract import CameraContract
@@ -219,3 +220,16 @@ def test_a_run_survives_the_loss_of_its_camera(server: Any) -> None:
         finally:
             application.stop()
             runner.join(20)
+
+
+def test_a_password_file_is_looked_for_beside_the_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "password").write_text("x\n")
+    (tmp_path / "password").chmod(0o600)
+    text = '[camera]\nkind = "rtsp"\nurl = "rtsp://cam.example/a"\nusername = "joe"\n'
+    text += (
+        'password = { file = "password" }\n[[roi]]\nkind = "fixed"\nbox = [0.1, 0.1, 0.5, 0.5]\n'
+    )
+    (tmp_path / "picosam.toml").write_text(text)
+    assert main(["config", "check", str(tmp_path / "picosam.toml")]) == 0, capsys.readouterr().err
