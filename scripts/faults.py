@@ -13,7 +13,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,11 +27,29 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=10_000, help="how many (default: 10000)")
     parser.add_argument("--seed", type=int, default=1, help="of the schedule (default: 1)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--only", metavar="EVENT", action="append", default=[],
+        help="only this event, as the table names it; may be given more than once",
+    )  # fmt: skip
     args = parser.parse_args()
-    return inject(args.seed, lambda events: events >= args.events, args.events, args.json)
+
+    from tests.faults.events import KINDS
+
+    if unknown := set(args.only) - {kind.name for kind in KINDS}:
+        names = "; ".join(sorted(kind.name for kind in KINDS))
+        parser.error(f"expected events for --only, got {'; '.join(unknown)}; there are: {names}")
+    return inject(
+        args.seed, lambda events: events >= args.events, args.events, args.json, args.only
+    )
 
 
-def inject(seed: int, enough: Callable[[int], bool], total: int | None, as_json: bool) -> int:
+def inject(
+    seed: int,
+    enough: Callable[[int], bool],
+    total: int | None,
+    as_json: bool,
+    only: Sequence[str] = (),
+) -> int:
     """Runs the suite and prints its report; the exit code."""
     from tqdm import tqdm
 
@@ -46,7 +64,7 @@ def inject(seed: int, enough: Callable[[int], bool], total: int | None, as_json:
     bar = tqdm(total=total, unit="event")
     try:
         with bar, own_folder() as folder, World(folder / "world") as world:
-            report = run(world, seed, enough, lambda events: bar.update())
+            report = run(world, seed, enough, lambda events: bar.update(), only)
     except KeyboardInterrupt:
         print(f"interrupted after {bar.n} events; nothing is left behind", file=sys.stderr)
         return 130

@@ -7,7 +7,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -178,10 +178,19 @@ KINDS = (
 )
 
 
-def schedule(seed: int, sensor: bool = True) -> Iterator[tuple[Kind, random.Random]]:
-    """Kinds for ever; the same seed gives the same ones. Each kind comes once at first."""
+def schedule(
+    seed: int, sensor: bool = True, only: Collection[str] = ()
+) -> Iterator[tuple[Kind, random.Random]]:
+    """Kinds for ever; the same seed gives the same ones. Each kind comes once at first.
+
+    Args:
+        seed: of the choice, and of what an event chooses.
+        sensor: whether there is one.
+        only: names of kinds; empty for all.
+    """
     rng = random.Random(seed)
     kinds = [kind for kind in KINDS if sensor or kind.device == "host"]
+    kinds = [kind for kind in kinds if not only or kind.name in only]
     first = kinds.copy()
     rng.shuffle(first)
     for kind in first:
@@ -233,6 +242,7 @@ def run(
     seed: int,
     enough: Callable[[int], bool],
     progress: Callable[[int], Any] = lambda events: None,
+    only: Collection[str] = (),
 ) -> Report:
     """Goes through the schedule until it is enough, and checks all invariants."""
     began_s = time.monotonic()
@@ -244,7 +254,7 @@ def run(
             violations.append(f"start: {device} gave no message: {_log(world, device)}")
     world.gap_s()
     events = 0
-    for kind, rng in schedule(seed, world.with_sensor):
+    for kind, rng in schedule(seed, world.with_sensor, only):
         if enough(events) or len(violations) > 50:
             break
         known = len(violations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from picosam_sdk.payload import encode_result
+from picosam_sdk.testing.imx500 import Faults
 from tests.egress.canary import picture
 from tests.egress.scenes import result
 from tests.faults.checks import Checker
 from tests.faults.events import KINDS, run, schedule
+from tests.faults.parts import SENSOR_FAULTS
 from tests.faults.world import World, bad_network
 
 EVENTS, LIMIT_S = 200, 30.0
@@ -59,6 +62,17 @@ def test_the_schedule_follows_its_seed() -> None:
 
     assert names(3) == names(3) != names(4)
     assert set(names(3)) == {kind.name for kind in KINDS}
+
+
+def test_every_fault_of_the_emulated_sensor_is_injected() -> None:
+    injected = {name for change in SENSOR_FAULTS.values() for name in change}
+    assert injected | {"starts"} == {field.name for field in dataclasses.fields(Faults)}
+    assert {f"sensor {how}" for how in SENSOR_FAULTS} < {kind.name for kind in KINDS}
+
+
+def test_one_kind_can_be_asked_for() -> None:
+    events = schedule(1, only=["clock back"])
+    assert {next(events)[0].name for _ in range(20)} == {"clock back"}
 
 
 def test_nothing_is_broken_by_faults(tmp_path: Path) -> None:
