@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from picosam_sdk.errors import InputError, MissingExtraError
+from picosam_sdk.limits import parse_json, read_limited
 
 __all__ = ["add_parser", "run"]
+
+MAX_METRICS_BYTES = 1 << 20
+"""Of what 'picosam evaluate --json' printed."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics = parse_json(read_limited(path, MAX_METRICS_BYTES))
     except (OSError, ValueError) as error:
         raise InputError(
             f"expected JSON in {path}, got: {error}",

@@ -143,7 +143,7 @@ class ShardWriter:
         self._number = max(finished, default=-1) + 1
         for part in folder.glob("objects-*.tar.part"):
             end, self._held = ends.get(part.stem, (0, 0))
-            if end == 0 or part.stem != self._name():
+            if not 0 < end <= part.stat().st_size or part.stem != self._name():
                 part.unlink()
                 self._held = 0
             else:
@@ -235,16 +235,16 @@ class ShardWriter:
             if not line.endswith(b"\n"):
                 break  # cut off while it was written: that photograph is labelled again
             try:
-                entry = json.loads(line)
-                held = ends.get(entry["shard"], (0, 0))[1] + entry["objects"]
-                ends[entry["shard"]] = (entry["end"], held)
-                self.done.add(entry["photo"])
-            except (ValueError, KeyError, TypeError) as error:
+                entry = parse_json(line)
+                shard, end, objects = str(entry["shard"]), int(entry["end"]), int(entry["objects"])
+                ends[shard] = (end, ends.get(shard, (0, 0))[1] + objects)
+                self.done.add(str(entry["photo"]))
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise InputError(
                     f"expected a journal of labelled photographs in {path}, got: {line[:80]!r}",
                     hint="Write to another folder, or remove the journal and the shards beside it.",
                 ) from error
-            self.objects += entry["objects"]
+            self.objects += objects
             whole += len(line)
         if path.is_file():
             with path.open("r+b") as file:

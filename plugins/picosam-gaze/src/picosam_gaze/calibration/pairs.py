@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from picosam_gaze.calibration.checks import CalibrationError, CalibrationFileError
+from picosam_sdk.limits import read_limited
 from picosam_sdk.types import size_of
 
-__all__ = ["COLUMNS", "MAX_PAIRS", "Pairs", "read_pairs"]
+__all__ = ["COLUMNS", "MAX_BYTES", "MAX_PAIRS", "Pairs", "read_pairs"]
 
 COLUMNS = ("scene_x", "scene_y", "sensor_x", "sensor_y")
 
 MAX_PAIRS = 5000
+MAX_BYTES = 1 << 20
 _REACH = 0.25
 
 
@@ -92,7 +95,7 @@ def read_pairs(
 def _rows(path: Path) -> list[list[float]]:
     rows: list[list[float]] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.StringIO(read_limited(path, MAX_BYTES).decode("utf-8-sig"), newline="") as file:
             table = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
             if missing:
