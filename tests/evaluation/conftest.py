@@ -15,6 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from picosam_sdk.evaluation.annotations import Dataset, read_dataset
+
 SIZES = {139: (320, 200), 285: (150, 240)}  # id: width_px, height_px
 RED, GREY = (255, 20, 20), (90, 90, 90)
 
@@ -169,6 +171,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (folder / "instances_val2017.json").write_text(json.dumps(coco))
     (folder / "lvis_v1_val.json").write_text(json.dumps(lvis))
     return Made(images, folder / "instances_val2017.json", folder / "lvis_v1_val.json", masks)
+
+
+@pytest.fixture(scope="session")
+def dataset(made: Made) -> Dataset:
+    return read_dataset(made.coco, made.images)
 
 
 @pytest.fixture(name="coco_decode", scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,19 +16,16 @@ from picosam_sdk import (
     BackendError,
     CropRule,
     InputError,
-    Mask,
     ModelCard,
-    Plugins,
     Roi,
-    Segmenter,
 )
 from picosam_sdk.evaluation.annotations import Dataset, read_dataset
-from picosam_sdk.evaluation.cases import inner_point, jittered, spread
+from picosam_sdk.evaluation.cases import jittered, spread
 from picosam_sdk.evaluation.frame import SIZE, to_frame, truth_in_frame
-from picosam_sdk.evaluation.protocol import evaluate, evaluate_points
+from picosam_sdk.evaluation.protocol import evaluate
 from picosam_sdk.geometry import crop_box
-from picosam_sdk.types import PAPER_RULE, Box, ImageArray, size_of
-from tests.fakes import RedBackend, RedPlugin
+from picosam_sdk.types import PAPER_RULE, Box, ImageArray
+from tests.fakes import RedBackend
 
 ANAMORPHIC = CropRule(size_px=96, padding=0.10, square=False)
 
@@ -56,11 +53,6 @@ def ellipse_logits(size_px: int, padding: float) -> NDArray[np.float64]:
     place = (np.arange(size_px) + 0.5) / size_px * 2 - 1
     radius = np.hypot(place[None], place[:, None]) * (1 + 2 * padding)
     return 1 - radius
-
-
-@pytest.fixture(scope="session")
-def dataset(made: Any) -> Dataset:
-    return read_dataset(made.coco, made.images)
 
 
 @pytest.mark.parametrize("square", [True, False])
@@ -314,54 +306,6 @@ def test_the_card_gives_the_threshold(dataset: Dataset) -> None:
     assert evaluate(model, dataset).ious.tolist() == [0, 0, 0, 0]  # sigmoid(1) is 0.73
 
 
-def test_the_inner_point_is_farthest_from_the_edge() -> None:
-    mask = np.zeros((50, 60), bool)
-    mask[10:40, 20:25] = True
-    mask[30:39, 20:50] = True
-    x, y = inner_point(mask) or (0, 0)
-    assert mask[int(y), int(x)]
-    assert y == 34.5
-    assert inner_point(np.zeros((4, 4), bool)) is None
-    single = np.zeros((4, 4), bool)
-    single[1, 3] = True
-    assert inner_point(single) == (3.5, 1.5)
-    assert inner_point(np.ones((9, 9), bool)) == (4.5, 4.5)  # the picture's border counts
-
-
-def test_points_are_answered_by_a_segmenter(dataset: Dataset) -> None:
-    plugins = Plugins(discover=False)
-    plugins.register(RedPlugin, "red")
-    with Segmenter("red", plugins=plugins) as segmenter:
-        result = evaluate_points(segmenter, dataset)
-    assert result.ious.min() > 0.9
-    assert result.prompts == tuple(instance.roi for instance in dataset.instances)
-    assert result.summary()["protocol"]["prompt"] == "point"
-    assert result.summary()["clipped_miou"] is None
-
-
-def test_without_pixels_the_point_is_the_middle_of_the_box(made: Any, edited: Any) -> None:
-    """Some of COCO's polygons are smaller than a pixel."""
-    speck = [10.1, 10.1, 10.3, 10.1, 10.2, 10.3]
-    path = edited(
-        lambda raw: raw["annotations"][0].update(segmentation=[speck], bbox=[8, 6, 5, 10])
-    )
-
-    class Asked:
-        card = ModelCard(name="asked", network="lite", crop=ANAMORPHIC)
-        points: ClassVar[list[tuple[float, float]]] = []
-
-        def segment(self, image: Any, *, point: tuple[float, float]) -> Mask:
-            self.points.append(point)
-            return Mask(
-                logits=-np.ones((96, 96), np.float32), roi=Roi(0, 0, 1, 1), score=0.0,
-                size_px=size_of(image),
-            )  # fmt: skip
-
-    result = evaluate_points(Asked(), read_dataset(path, made.images))
-    assert Asked.points[0] == (10.5, 11)
-    assert result.ious[0] == 1.0  # both are empty
-
-
 def test_clipping_to_the_grown_box_by_hand(dataset: Dataset) -> None:
     """Everything is predicted; grown, the wedge's box has 60 of the 95 columns of its frame."""
     result = evaluate(Fixed(np.ones((96, 96))), dataset)
@@ -371,27 +315,6 @@ def test_clipping_to_the_grown_box_by_hand(dataset: Dataset) -> None:
     assert result.summary()["clipped_miou"] == pytest.approx(result.clipped_ious.mean())
     anamorphic = evaluate(Fixed(np.ones((96, 96)), ANAMORPHIC), dataset)
     assert anamorphic.clipped_ious == pytest.approx(anamorphic.ious, abs=0.01)
-
-
-def test_a_points_mask_outside_of_the_frame_counts_against_it(dataset: Dataset) -> None:
-    """A mask of the whole picture: its IoU is that of the whole picture, not of the frame."""
-
-    class Everything:
-        card = ModelCard(name="all", network="lite", crop=ANAMORPHIC)
-
-        def segment(self, image: Any, *, point: tuple[float, float]) -> Mask:
-            height_px, width_px = image.shape[:2]
-            truth = image[..., 0].astype(int) - image[..., 1] > 100
-            assert truth[int(point[1]), int(point[0])]
-            return Mask(
-                logits=np.ones((96, 96), np.float32), roi=Roi(0, 0, 1, 1), score=0.7,
-                size_px=(width_px, height_px), prompt=None,
-            )  # fmt: skip
-
-    result = evaluate_points(Everything(), dataset)
-    assert result.scores == pytest.approx([0.7] * 4)
-    for instance, value in zip(result.instances, result.ious, strict=True):
-        assert value == pytest.approx(instance.mask().mean(), rel=0.03)
 
 
 @pytest.mark.data

@@ -16,7 +16,7 @@ import pytest
 
 from picosam_sdk import InputError, Plugins, Segmenter
 from picosam_sdk.evaluation import gallery
-from picosam_sdk.evaluation.annotations import Dataset, read_dataset
+from picosam_sdk.evaluation.annotations import Dataset
 from picosam_sdk.evaluation.cases import read_cases
 from picosam_sdk.evaluation.page import page
 from picosam_sdk.evaluation.paper import PAPER
@@ -49,11 +49,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-@pytest.fixture(scope="module")
-def dataset(made: Any) -> Dataset:
-    return read_dataset(made.coco, made.images)
 
 
 @pytest.fixture(scope="module")

@@ -335,3 +335,33 @@ def raw(frames: int = 0, publishers: int = 1, **tables: Any) -> dict[str, Any]:
         "publish": [{"kind": "capture", "queue": 1000, "retry_s": 0.005}] * publishers,
     }
     return options | tables
+
+
+def run(bench: Bench, config: dict[str, Any], prepare: Callable[[Parts], None] | None = None) -> (
+    tuple[Application, Parts, list[Result]]
+):  # fmt: skip
+    """Runs to the end; gives what the first publisher got."""
+    application, parts = bench.build(config)
+    if prepare is not None:
+        prepare(parts)
+    with application:
+        application.run()
+    return application, parts, captured(parts).results
+
+
+def captured(parts: Parts, index: int = 0) -> Capture:
+    publisher = parts.publishers[index].part
+    assert isinstance(publisher, Capture)
+    return publisher
+
+
+def source(parts: Parts, index: int = 0) -> Ask:
+    part = parts.rois[index].part
+    assert isinstance(part, Ask)
+    return part
+
+
+def film(parts: Parts) -> Film:
+    assert parts.camera is not None
+    assert isinstance(parts.camera.part, Film)
+    return parts.camera.part

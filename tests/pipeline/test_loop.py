@@ -11,40 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from picosam_sdk import CameraError, ConfigError, EgressError, Gaze, Prompt, Result, Roi
-from picosam_sdk.app import Application, Parts
+from picosam_sdk import EgressError, Gaze, Prompt, Roi
+from picosam_sdk.app import Parts
 from tests.fakes import red_scene
-from tests.pipeline.conftest import OBJECT, Ask, Bench, Capture, Film, FlakyBackend, raw, until
-
-
-def run(bench: Bench, config: dict[str, Any], prepare: Callable[[Parts], None] | None = None) -> (
-    tuple[Application, Parts, list[Result]]
-):  # fmt: skip
-    """Runs to the end; gives what the first publisher got."""
-    application, parts = bench.build(config)
-    if prepare is not None:
-        prepare(parts)
-    with application:
-        application.run()
-    return application, parts, captured(parts).results
-
-
-def captured(parts: Parts, index: int = 0) -> Capture:
-    publisher = parts.publishers[index].part
-    assert isinstance(publisher, Capture)
-    return publisher
-
-
-def source(parts: Parts, index: int = 0) -> Ask:
-    part = parts.rois[index].part
-    assert isinstance(part, Ask)
-    return part
-
-
-def film(parts: Parts) -> Film:
-    assert parts.camera is not None
-    assert isinstance(parts.camera.part, Film)
-    return parts.camera.part
+from tests.pipeline.conftest import (
+    OBJECT,
+    Bench,
+    captured,
+    film,
+    raw,
+    run,
+    source,
+    until,
+)
 
 
 def test_each_frame_gives_a_result_with_the_objects_mask(bench: Bench) -> None:
@@ -189,200 +168,6 @@ def test_sources_are_shown_results_through_a_gate_of_their_own(bench: Bench) -> 
     assert all(result.mask is not None for result in without)
     assert all(result.frame.image is None for result in without)
     assert all(result.frame.image is not None for result in granted)
-
-
-# Publishers
-
-
-def test_a_blocked_publisher_costs_the_others_nothing(bench: Bench) -> None:
-    """Told by counts: every frame is made and delivered while one publisher is stuck."""
-    config = raw(frames=300, publishers=1)
-    config["publish"] += [{"kind": "capture", "name": "stuck", "queue": 4}]
-    application, parts = bench.build(config)
-    stuck = captured(parts, 1)
-    stuck.passing.clear()
-    bench.open(application)
-    runner = threading.Thread(target=application.run)
-    runner.start()
-    until(lambda: len(captured(parts, 0).results) == 300)
-    assert stuck.results == []
-    stats = application.stats()
-    assert stats["frames"] == 300
-    assert stats["publisher"]["stuck"]["waiting"] == 4
-    assert stats["publisher"]["stuck"]["dropped"] == 300 - 4 - 1
-    stuck.passing.set()
-    runner.join(20)
-    assert not runner.is_alive()
-    assert stuck.indices[1:] == [296, 297, 298, 299]
-
-
-def test_a_broken_publisher_costs_the_others_nothing(bench: Bench) -> None:
-    config = raw(frames=50, publishers=2)
-    config["publish"] += [{"kind": "capture", "name": "broken", "broken": "always"}]
-
-    def prepare(parts: Parts) -> None:
-        captured(parts, 1).fail_publish = 10**6
-
-    application, _, results = run(bench, config, prepare)
-    assert [result.frame.index for result in results] == list(range(50))
-    stats = application.stats()["publisher"]
-    assert stats["broken"]["accepted"] == stats["broken"]["dropped"] == 50
-    assert stats["capture-2"]["errors"] >= 1
-    assert "ConnectionError" in stats["capture-2"]["last_error"]
-
-
-def test_a_missing_package_of_a_publisher_is_said_at_the_start(bench: Bench) -> None:
-    config = raw(publish=[{"kind": "capture", "broken": "package"}])
-    application, parts = bench.build(config)
-    with pytest.raises(ModuleNotFoundError, match="acme"), application:
-        pytest.fail("it started")
-    assert film(parts).closed >= 1
-
-
-def test_a_publisher_that_is_waited_for_loses_nothing(bench: Bench) -> None:
-    """Though it fails now and then, and is behind when the frames end."""
-    waited = {"kind": "capture", "queue": 2, "retry_s": 0.001, "wait": True}
-    config = raw(camera={"kind": "reel", "frames": 40}, publish=[waited])
-    application, parts = bench.build(config | {"run": {"shutdown_s": 0.0}})
-    publisher = captured(parts)
-    publisher.passing.clear()
-    publisher.fail_publish = 3
-    bench.open(application)
-    runner = threading.Thread(target=application.run)
-    runner.start()
-    until(lambda: application.stats()["publisher"]["capture"]["waiting"] == 2)
-    assert application.stats()["frames"] <= 4  # the loop waits
-    publisher.passing.set()
-    runner.join(20)
-    assert not runner.is_alive()
-    assert publisher.indices == list(range(40))
-    assert application.stats()["publisher"]["capture"]["dropped"] == 0
-
-
-def test_waiting_for_a_publisher_does_not_hold_up_the_end(bench: Bench) -> None:
-    waited = {"kind": "capture", "queue": 1, "wait": True}
-    config = raw(camera={"kind": "reel"}, publish=[waited], run={"shutdown_s": 0.1})
-    application, parts = bench.build(config)
-    captured(parts).passing.clear()
-    thread = bench.start(application)
-    until(lambda: application.stats()["publisher"]["capture"]["waiting"] == 1)
-    application.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-    captured(parts).passing.set()
-
-
-def test_nobody_waits_with_a_live_camera(bench: Bench) -> None:
-    with pytest.raises(ConfigError, match=r"publish\[1\]\.wait: expected false with a live"):
-        bench.build(raw(publish=[{"kind": "capture"}, {"kind": "capture", "wait": True}]))
-
-
-# Cameras and backends
-
-
-def test_a_lost_camera_is_opened_again(bench: Bench) -> None:
-    def prepare(parts: Parts) -> None:
-        camera = film(parts)
-
-        def lose(index: int) -> None:
-            if index == 5 and camera.opened == 1:
-                camera.fail_open = 1
-                raise CameraError("unplugged")
-
-        camera.before = lose
-
-    application, parts, results = run(bench, raw(10), prepare)
-    assert [result.frame.index for result in results] == list(range(10))
-    stats = application.stats()["camera"]["film"]
-    assert stats["errors"] == 2
-    assert stats["restarts"] == 1
-    assert stats["state"] == "ready"
-    assert film(parts).opened == 3
-
-
-def test_a_file_that_breaks_off_ends_the_run_with_its_error(bench: Bench) -> None:
-    """It is not begun again: what was seen already would be seen twice."""
-    application, parts = bench.build(raw(camera={"kind": "reel"}))
-
-    def break_off(index: int) -> None:
-        if index == 4:
-            raise CameraError("broken file")
-
-    film(parts).before = break_off
-    with application, pytest.raises(CameraError, match="broken file"):
-        application.run()
-    assert captured(parts).indices == [0, 1, 2, 3]
-    assert film(parts).opened == 1
-
-
-def test_a_camera_that_stays_away_does_not_hold_up_the_end(bench: Bench) -> None:
-    application, parts = bench.build(raw())
-
-    def lose(index: int) -> None:
-        if index == 3:
-            film(parts).fail_open = 10**6
-            raise CameraError("unplugged")
-
-    film(parts).before = lose
-    thread = bench.start(application)
-    until(lambda: application.stats()["camera"]["film"]["state"] == "lost")
-    application.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert not application.stuck
-    assert captured(parts).indices == [0, 1, 2]
-
-
-def test_a_camera_that_hangs_does_not_hold_up_the_end(bench: Bench) -> None:
-    config = raw(run={"shutdown_s": 0.5})
-    application, parts = bench.build(config)
-    hanging, go_on = threading.Event(), threading.Event()
-
-    def hang(index: int) -> None:
-        if index == 3:
-            hanging.set()
-            go_on.wait(30)
-
-    film(parts).before = hang
-    thread = bench.start(application)
-    assert hanging.wait(10)
-    application.stop()
-    thread.join(10)
-    assert not thread.is_alive()
-    assert application.stuck
-    assert captured(parts).indices == [0, 1, 2]  # delivered nevertheless
-    assert captured(parts).events[-2:] == ["flush", "close"]
-    go_on.set()
-    until(lambda: not application.stuck)
-    assert film(parts).closed == 1  # by its own thread, when it came back
-
-
-def test_a_camera_that_is_not_there_at_the_start_is_an_error(bench: Bench) -> None:
-    application, parts = bench.build(raw())
-    film(parts).fail_open = 1
-    with pytest.raises(OSError, match="not there"), application:
-        pytest.fail("it started")
-    assert captured(parts).events[-1] == "close"
-    assert not [t for t in threading.enumerate() if t.name.startswith("publish-")]
-
-
-def test_a_backend_that_fails_is_opened_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    application, parts = bench.build(raw(6, segmenter={"backend": "flaky"}))
-
-    def fail(index: int) -> None:
-        if index == 2:
-            monkeypatch.setattr(FlakyBackend, "faults", 1)
-
-    film(parts).before = fail
-    with application:
-        application.run()
-    assert captured(parts).indices == [0, 1, 2, 3, 4, 5]
-    masks = [result.mask is not None for result in captured(parts).results]
-    assert masks == [True, True, False, True, True, True]
-    stats = application.stats()["backend"]["flaky"]
-    assert stats["errors"] == stats["restarts"] == 1
 
 
 # Filters

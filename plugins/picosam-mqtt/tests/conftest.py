@@ -1,8 +1,10 @@
-"""A real broker on loopback, a listener, and a network that can be bad."""
+"""A real broker on loopback, a listener, a connection, and a network that can be bad."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -15,13 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import paho.mqtt.client as paho
 import pytest
 import trustme
+from picosam_mqtt.connection import Connection, ConnectionConfig
 from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
 
+from picosam_sdk import Context, Frame, Mask, Roi
 from picosam_sdk.config import from_mapping
-from picosam_sdk.interfaces import Context
+from picosam_sdk.mask import Result
+from picosam_sdk.payload import encode_result
 
 MOSQUITTO = shutil.which(
     "mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
@@ -29,6 +35,19 @@ MOSQUITTO = shutil.which(
 HOST = "127.0.0.1"
 QUICK = {"keepalive_s": 1, "connect_timeout_s": 2.0, "reconnect_s": 0.05, "reconnect_max_s": 0.2}
 LIMIT_S = 10.0
+
+
+def _beside(name: str) -> Any:
+    """A module of this folder, which is in no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FaultProxy = _beside("fault_proxy").FaultProxy
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float = LIMIT_S, what: str = "") -> Any:
@@ -226,102 +245,6 @@ class Listener:
             client.on_connect = client.on_message = client.on_subscribe = None
 
 
-class FaultProxy:
-    """A TCP proxy on loopback whose line can be slow, narrow, silent or cut.
-
-    Attributes:
-        delay_s: before each piece is passed on.
-        bytes_per_s: 0 for no limit.
-        silent: nothing is passed on, and nothing closed.
-        refuse: new connections are closed at once.
-    """
-
-    def __init__(self, port: int) -> None:
-        self.delay_s = 0.0
-        self.bytes_per_s = 0.0
-        self.silent = False
-        self.refuse = False
-        self.accepted = 0
-        self._to = port
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
-        self._server = socket.socket()
-        self._server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)  # a line holds little
-        self._server.bind((HOST, 0))
-        self._server.listen()
-        self.port = int(self._server.getsockname()[1])
-        self._spawn(self._accept)
-
-    def cut(self) -> None:
-        """Cuts all connections; new ones can be made."""
-        with self._lock:
-            sockets, self._sockets = self._sockets, []
-        for sock in sockets:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.refuse = True
-        with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self.cut()
-        for thread in self._threads:
-            thread.join(LIMIT_S)
-
-    def _spawn(self, target: Callable[..., None], *args: Any) -> None:
-        thread = threading.Thread(target=target, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._server.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            try:
-                far = socket.create_connection((HOST, self._to), 1.0)
-            except OSError:
-                near.close()
-                continue
-            far.settimeout(None)
-            if self.refuse:
-                near.close()
-                far.close()
-                continue
-            with self._lock:
-                self._sockets += [near, far]
-            self._spawn(self._serve, near, far)
-
-    def _serve(self, near: socket.socket, far: socket.socket) -> None:
-        back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
-        back.start()
-        self._pump(near, far)
-        back.join(LIMIT_S)
-        near.close()
-        far.close()
-
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                size = int(self.bytes_per_s / 20) + 1 if self.bytes_per_s else 65536
-                data = source.recv(size)
-                if not data:
-                    break
-                pause_s = self.delay_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0)
-                if pause_s:
-                    time.sleep(pause_s)
-                while self.silent and source in self._sockets:
-                    time.sleep(0.01)
-                target.sendall(data)
-        for sock in (source, target):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.fixture(scope="session")
 def ca() -> trustme.CA:
     return trustme.CA()
@@ -365,17 +288,37 @@ def listen() -> Iterator[Callable[..., Listener]]:
 
 
 @pytest.fixture
-def make_proxy() -> Iterator[Callable[[int], FaultProxy]]:
+def make_proxy() -> Iterator[Callable[[int], Any]]:
     """Puts a bad line before a port: ``make_proxy(broker.port)``."""
-    proxies: list[FaultProxy] = []
+    proxies: list[Any] = []
 
-    def make(port: int) -> FaultProxy:
+    def make(port: int) -> Any:
         proxies.append(FaultProxy(port))
         return proxies[-1]
 
     yield make
     for proxy in proxies:
         proxy.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Connection]]:
+    """Starts a connection: ``connect(broker, version="5", will=..., on_message=...)``."""
+    connections: list[Connection] = []
+
+    def make(broker: Any, **options: Any) -> Connection:
+        callbacks = {
+            key: options.pop(key) for key in ("will", "on_message", "on_connect") if key in options
+        }
+        options = {"host": HOST, "port": broker.port, **QUICK, **options}
+        connection = Connection(ConnectionConfig(**options), **callbacks)
+        connections.append(connection)
+        connection.start()
+        return connection
+
+    yield make
+    for connection in connections:
+        connection.stop(5)
 
 
 @pytest.fixture
@@ -408,6 +351,28 @@ def publish_to(tmp_path: Path) -> Iterator[Callable[..., MqttPublisher]]:
     yield make
     for publisher in opened:
         publisher.close()
+
+
+def mask_message(seq: int = 0, mask: bool = True, **changes: Any) -> dict[str, Any]:
+    bits = np.zeros((96, 96), bool)
+    bits[24:72, 24:72] = True
+    seen = Mask.from_bits(bits, Roi(0.25, 0.25, 0.5, 0.5), score=0.75, size_px=(640, 480))
+    result = Result(Frame(None, time.monotonic_ns()), seen if mask else None, None)
+    return {**encode_result(result, device="desk", session="s", seq=seq), **changes}
+
+
+@pytest.fixture
+def make_message() -> Callable[..., dict[str, Any]]:
+    """Makes the message of a mask: ``make_message(seq, mask=True, **changes)``."""
+    return mask_message
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    """A file with numbers 0, 1, 3, 3, one message a line."""
+    path = tmp_path / "masks.jsonl"
+    path.write_text("".join(json.dumps(mask_message(seq)) + "\n" for seq in (0, 1, 3, 3)))
+    return path
 
 
 @pytest.fixture(name="wait_until")

@@ -1,4 +1,4 @@
-"""decode and tail: as a verb of picosam, as a command of its own, and without the SDK."""
+"""decode, and what both verbs say: as a verb of picosam and as a command of its own."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,58 +17,25 @@ import cv2
 import numpy as np
 import pytest
 from picosam_mqtt import command
-from picosam_mqtt.broker import DemoBroker
 from picosam_mqtt.command import main
 from picosam_mqtt.decode import decode
 from picosam_mqtt.drawing import draw, png
-from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
 from picosam_mqtt.report import Report, Sequences
 from picosam_mqtt.signing import Verifier, sign
 from PIL import Image
 
-from picosam_sdk import Context, Frame, Mask, Roi
+from picosam_sdk import Frame, Mask, Roi
 from picosam_sdk.cli.main import main as picosam
-from picosam_sdk.config import from_mapping
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
 from picosam_sdk.testing.contract import CommandContract
-from picosam_sdk.testing.results import a_result
 
 KEY = "a key of more than sixteen bytes"
-MASK, AVAILABILITY = "picosam/desk/mask", "picosam/desk/availability"
-# What runs picosam-mqtt in an interpreter that finds neither the SDK nor what the SDK needs.
-ALONE = """
-import signal, sys
-class Blocker:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("picosam_sdk", "cv2", "onnxruntime", "pluggy", "PIL"):
-            raise ModuleNotFoundError(name + " is blocked", name=name)
-sys.meta_path.insert(0, Blocker())
-# Ctrl-C is ignored by what was started from a script's background job, and by its children.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from picosam_mqtt.command import main
-sys.exit(main())
-"""
+Message = Callable[..., dict[str, Any]]
 
 
 class TestVerb(CommandContract):
     command = command
-
-
-def _message(seq: int = 0, mask: bool = True, **changes: Any) -> dict[str, Any]:
-    bits = np.zeros((96, 96), bool)
-    bits[24:72, 24:72] = True
-    seen = Mask.from_bits(bits, Roi(0.25, 0.25, 0.5, 0.5), score=0.75, size_px=(640, 480))
-    result = Result(Frame(None, time.monotonic_ns()), seen if mask else None, None)
-    return {**encode_result(result, device="desk", session="s", seq=seq), **changes}
-
-
-@pytest.fixture
-def masks(tmp_path: Path) -> Path:
-    """A file with numbers 0, 1, 3, 3, one message a line."""
-    path = tmp_path / "masks.jsonl"
-    path.write_text("".join(json.dumps(_message(seq)) + "\n" for seq in (0, 1, 3, 3)))
-    return path
 
 
 def _stdin(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -98,22 +63,22 @@ def test_decode_as_json(masks: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_decode_reads_a_pipe_and_objects_over_several_lines(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], make_message: Message
 ) -> None:
-    text = json.dumps(_message(0), indent=2) + "\n\n" + json.dumps(_message(1)) + "\n"
-    _stdin(monkeypatch, text + json.dumps(_message(2), indent=0))
+    text = json.dumps(make_message(0), indent=2) + "\n\n" + json.dumps(make_message(1)) + "\n"
+    _stdin(monkeypatch, text + json.dumps(make_message(2), indent=0))
     assert main(["decode", "-"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_decode_goes_on_after_what_is_malformed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], make_message: Message
 ) -> None:
     wrong = [
-        '{"v": 1,', "noise", '{"v": 2}', json.dumps(_message(1, device="a\x1b[2J")), "[]",
-        json.dumps(_message(2, region="x" * 70_000)),
+        '{"v": 1,', "noise", '{"v": 2}', json.dumps(make_message(1, device="a\x1b[2J")), "[]",
+        json.dumps(make_message(2, region="x" * 70_000)),
     ]  # fmt: skip
-    _stdin(monkeypatch, "\n".join([*wrong, json.dumps(_message(5))]))
+    _stdin(monkeypatch, "\n".join([*wrong, json.dumps(make_message(5))]))
     assert main(["decode", "-"]) == 1
     output = capsys.readouterr()
     assert [line.split()[1] for line in output.out.splitlines()] == ["a\ufffd[2J", "desk"]
@@ -138,22 +103,25 @@ def test_decode_draws_and_saves(
     assert np.array_equal(saved == 255, expected)
 
 
-def test_names_of_files_stay_in_their_folder(tmp_path: Path) -> None:
+def test_names_of_files_stay_in_their_folder(tmp_path: Path, make_message: Message) -> None:
     report = Report(save_dir=tmp_path / "pngs", out=io.StringIO())
-    message = _message(0, device="../../evil", session="/" * 100)
+    message = make_message(0, device="../../evil", session="/" * 100)
     assert report.message(json.dumps(message).encode())
     (saved,) = tmp_path.rglob("*.png")
     assert saved.parent == tmp_path / "pngs"
 
 
 def test_decode_checks_signatures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    make_message: Message,
 ) -> None:
     key = tmp_path / "key"
     key.write_text(KEY + "\n")
-    signed = [json.dumps(sign(_message(seq), KEY.encode())) for seq in (0, 1)]
+    signed = [json.dumps(sign(make_message(seq), KEY.encode())) for seq in (0, 1)]
     forged = signed[1].replace("0.75", "0.99")
-    _stdin(monkeypatch, "\n".join([*signed, signed[0], forged, json.dumps(_message(2))]))
+    _stdin(monkeypatch, "\n".join([*signed, signed[0], forged, json.dumps(make_message(2))]))
     assert main(["decode", "-", "--key", f"file:{key}"]) == 1
     output = capsys.readouterr()
     assert [line.partition("  ! ")[2] for line in output.out.splitlines()] == ["", "", "duplicate"]
@@ -161,10 +129,10 @@ def test_decode_checks_signatures(
 
 
 def test_decode_refuses_what_is_signed_but_old(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], make_message: Message
 ) -> None:
     monkeypatch.setenv("MASK_KEY", KEY)
-    old = _message(0, timestamp_ns=time.time_ns() - 60 * 10**9)
+    old = make_message(0, timestamp_ns=time.time_ns() - 60 * 10**9)
     _stdin(monkeypatch, json.dumps(sign(old, KEY.encode())))
     assert main(["decode", "-", "--key", "env:MASK_KEY", "--window", "30"]) == 1
     assert "refused: late" in capsys.readouterr().err
@@ -233,11 +201,11 @@ def test_help_has_examples_whose_options_exist(capsys: pytest.CaptureFixture[str
 # What is said
 
 
-def test_gaps_duplicates_late_ones_and_restarts() -> None:
+def test_gaps_duplicates_late_ones_and_restarts(make_message: Message) -> None:
     sequences = Sequences()
 
     def notes(seq: int, **changes: Any) -> list[str]:
-        return sequences.notes(decode(json.dumps(_message(seq, **changes))))
+        return sequences.notes(decode(json.dumps(make_message(seq, **changes))))
 
     assert notes(5) == []  # the first is where we came in
     assert notes(6) == []
@@ -250,14 +218,14 @@ def test_gaps_duplicates_late_ones_and_restarts() -> None:
     assert (sequences.lost, sequences.duplicates) == (1, 1)
 
 
-def test_a_line_of_a_message_without_a_mask_and_of_an_empty_one() -> None:
+def test_a_line_of_a_message_without_a_mask_and_of_an_empty_one(make_message: Message) -> None:
     out = io.StringIO()
     report = Report(out=out)
     empty = Mask.from_bits(np.zeros((8, 8), bool), Roi(0, 0, 1, 1), score=0.5)
     for message in (
-        _message(0, mask=False, settling=True, region="shelf"),
+        make_message(0, mask=False, settling=True, region="shelf"),
         encode_result(Result(Frame(None, 0), empty, None), device="desk", session="s", seq=1),
-        _message(2, timestamp_ns=10**30),
+        make_message(2, timestamp_ns=10**30),
     ):
         assert report.message(json.dumps(message).encode(), retained=True)
     first, second, third = out.getvalue().splitlines()
@@ -266,16 +234,16 @@ def test_a_line_of_a_message_without_a_mask_and_of_an_empty_one() -> None:
     assert "desk #2 score" in third
 
 
-def test_a_replay_is_a_duplicate_to_who_verifies() -> None:
+def test_a_replay_is_a_duplicate_to_who_verifies(make_message: Message) -> None:
     report = Report(out=io.StringIO(), err=io.StringIO(), verifier=Verifier(KEY.encode()))
-    message = json.dumps(sign(_message(0), KEY.encode())).encode()
+    message = json.dumps(sign(make_message(0), KEY.encode())).encode()
     assert report.message(message)
     assert report.message(message)
     assert report.summary() == "2 messages, 0 lost, 1 duplicates, 0 refused"
 
 
-def test_a_drawing_shows_the_object_where_it_is() -> None:
-    mask = decode(json.dumps(_message()))
+def test_a_drawing_shows_the_object_where_it_is(make_message: Message) -> None:
+    mask = decode(json.dumps(make_message()))
     for plain, letters in ((False, "\u2580\u2584\u2588"), (True, "#")):
         lines = draw(mask, 66, plain)
         assert len(lines) == 24 + 2
@@ -296,232 +264,11 @@ def test_a_png_is_read_by_others() -> None:
         assert np.array_equal(picture, bits)
 
 
-# tail
-
-
-class Tail:
-    """A running ``picosam-mqtt tail`` without the SDK, and what it has said."""
-
-    def __init__(self, *words: str, env: dict[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", ALONE, "tail", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONUTF8": "1", **(env or {})},
-        )
-        self._readers = [_Reader(self.process.stdout), _Reader(self.process.stderr)]
-        self.out, self.err = (reader.lines for reader in self._readers)
-
-    def end(self, how: signal.Signals | None = None) -> int:
-        if how is not None:
-            self.process.send_signal(how)
-        code = self.process.wait(10)
-        for reader in self._readers:
-            reader.join()
-        return code
-
-
-class _Reader:
-    def __init__(self, stream: Any) -> None:
-        self.lines: list[str] = []
-        self._stream = stream
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def join(self) -> None:
-        self._thread.join(10)
-        self._stream.close()
-
-    def _read(self) -> None:
-        for line in self._stream:
-            self.lines.append(line.rstrip("\n"))
-
-
-@pytest.fixture
-def start_tail(wait_until: Any) -> Iterator[Callable[..., Tail]]:
-    """Starts one, and waits until it reads."""
-    started: list[Tail] = []
-
-    def start(*words: str, env: dict[str, str] | None = None) -> Tail:
-        tail = Tail(*words, env=env)
-        started.append(tail)
-        wait_until(lambda: any("reading" in line for line in tail.err) or tail.process.poll())
-        return tail
-
-    yield start
-    for tail in started:
-        if tail.process.poll() is None:
-            tail.process.kill()
-        tail.end()
-
-
-def test_tail_follows_masks_and_availability(
-    broker: Any, listen: Any, start_tail: Any, wait_until: Any
-) -> None:
-    sender = listen(broker.port, "nothing")
-    sender.publish(AVAILABILITY, b"online", retain=True)
-    sender.publish(MASK, json.dumps(_message(0)), retain=True)
-    tail = start_tail("--host", broker.host, "--port", str(broker.port), "--draw")
-    for seq in (1, 4, 4):
-        sender.publish(MASK, json.dumps(_message(seq)))
-    sender.publish(MASK, b"\xffnoise")
-    sender.publish("picosam/desk/state", b"{}")
-    sender.publish(AVAILABILITY, b"offline", retain=True)
-    wait_until(lambda: any("desk is offline" in line for line in tail.out))
-    said = [line for line in tail.out if "#" in line or " is " in line]
-    assert len(said) == 6
-    assert sorted("retained" in line or "is online" in line for line in said[:2]) == [True, True]
-    assert "gap: 2 lost" in said[3]
-    assert "duplicate" in said[4]
-    assert any("\u2588" in line for line in tail.out)
-    assert any(f"{MASK}: refused" in line for line in tail.err)
-    assert tail.end(signal.SIGINT) == 130
-    assert tail.err[-2:] == [
-        "4 messages, 2 lost, 1 duplicates, 1 refused", "picosam-mqtt: interrupted",
-    ]  # fmt: skip
-    assert not any("Traceback" in line for line in tail.err)
-
-
-def test_tail_ends_by_count_and_is_json(broker: Any, listen: Any, start_tail: Any) -> None:
-    sender = listen(broker.port, "nothing")
-    tail = start_tail(
-        "--host", broker.host, "--port", str(broker.port), "--json", "--count", "2",
-        "--device", "desk", "--qos", "1", "--mqtt", "5",
-    )  # fmt: skip
-    sender.publish("picosam/other/mask", json.dumps(_message(0, device="other")))
-    sender.publish(AVAILABILITY, b"online")
-    for seq in (0, 1):
-        sender.publish(MASK, json.dumps(_message(seq)))
-    assert tail.end() == 0
-    said = [json.loads(line) for line in tail.out]
-    assert said[0] == {"device": "desk", "availability": "online"}
-    assert [one["seq"] for one in said[1:]] == [0, 1]
-
-
-def test_tail_checks_signatures(broker: Any, listen: Any, start_tail: Any, wait_until: Any) -> None:
-    sender = listen(broker.port, "nothing")
-    words = ("--host", broker.host, "--port", str(broker.port), "--key", "env:MASK_KEY")
-    tail = start_tail(*words, "--count", "1", env={"MASK_KEY": KEY})
-    sender.publish(MASK, json.dumps(_message(0)))
-    wait_until(lambda: any("refused: unsigned" in line for line in tail.err))
-    sender.publish(MASK, json.dumps(sign(_message(1), KEY.encode())))
-    assert tail.end() == 0
-    assert [line.split()[2] for line in tail.out] == ["#1"]
-
-
-def test_tail_comes_back_after_a_loss(
-    broker: Any, listen: Any, start_tail: Any, wait_until: Any
-) -> None:
-    tail = start_tail("--host", broker.host, "--port", str(broker.port), "--count", "1")
-    broker.kill()
-    wait_until(lambda: any("connection lost" in line for line in tail.err))
-    broker.start()
-    wait_until(lambda: "connected again" in tail.err)
-    listen(broker.port, "nothing").publish(MASK, json.dumps(_message(0)))
-    assert tail.end() == 0
-
-
-def test_tail_ends_after_silence(broker: Any, start_tail: Any) -> None:
-    words = ("--host", broker.host, "--port", str(broker.port), "--timeout", "0.2")
-    assert start_tail(*words).end() == 1
-
-
-def test_tail_says_why_it_may_not_read(
-    make_broker: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broker = make_broker(users={"me": "secret"}, acl="user me\ntopic read other/#\n")
-    words = ["tail", "--host", broker.host, "--port", str(broker.port), "--username", "me"]
-    monkeypatch.setenv("PASSWORD", "wrong")
-    assert main([*words, "--password", "env:PASSWORD"]) == 1
-    error = capsys.readouterr().err
-    assert "to let us in" in error
-    assert "wrong" not in error
-
-
-def test_tail_over_tls_with_a_certificate(
-    make_broker: Any, ca: Any, tmp_path: Path, listen: Any, start_tail: Any
-) -> None:
-    broker = make_broker(tls=ca, require_certificate=True)
-    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
-    certificate = ca.issue_cert("me")
-    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "me.pem")
-    words = ["--host", broker.host, "--port", str(broker.port), "--ca", str(tmp_path / "ca.pem")]
-    tail = start_tail(*words, "--cert", str(tmp_path / "me.pem"), "--timeout", "0.1")
-    assert tail.end() == 1
-    assert any("no message" in line for line in tail.err)
-
-
-def test_tail_over_websockets(make_broker: Any, start_tail: Any) -> None:
-    broker = make_broker(websockets=True)
-    words = ["--host", broker.host, "--port", str(broker.port), "--websockets"]
-    assert any("no message" in line for line in _ended(start_tail(*words, "--timeout", "0.1")))
-
-
-def _ended(tail: Tail) -> list[str]:
-    tail.end()
-    return tail.err
-
-
-@pytest.fixture
-def publish() -> Iterator[Callable[..., None]]:
-    """Publishes three results with the real publisher: ``publish(port, key=...)``."""
-    publishers: list[MqttPublisher] = []
-
-    def three(port: int, **options: Any) -> None:
-        table = {"host": "127.0.0.1", "port": port, "rate_hz": 0, "changes_only": False, **options}
-        config = from_mapping(table, MqttPublisherConfig)
-        publisher = MqttPublisher(config, Context(device="desk", session="s"))
-        publishers.append(publisher)
-        publisher.open()
-        for index in range(3):
-            publisher.publish(a_result(index))
-        assert publisher.flush(10)
-
-    yield three
-    for publisher in publishers:
-        publisher.close()
-
-
-def test_tail_reads_what_the_publisher_signs(
-    broker: Any, start_tail: Any, publish: Any, tmp_path: Path
-) -> None:
-    words = ("--host", broker.host, "--port", str(broker.port), "--key", "env:MASK_KEY")
-    tail = start_tail(*words, "--qos", "1", "--count", "3", env={"MASK_KEY": KEY})
-    publish(broker.port, key=KEY, spool={"path": str(tmp_path / "spool")})
-    assert tail.end() == 0
-    assert [re.findall(r"#(\d) score .*[^!]{9}$", line) for line in tail.out[-3:]] == [
-        ["0"], ["1"], ["2"],
-    ]  # fmt: skip
-    assert tail.err[-1] == "3 messages, 0 lost, 0 duplicates, 0 refused"
-
-
-def test_the_first_run_needs_no_broker_to_be_installed(
-    start_tail: Any, publish: Any, tmp_path: Path
-) -> None:
-    with DemoBroker() as demo:
-        tail = start_tail("--host", demo.host, "--port", str(demo.port), "--count", "3")
-        publish(demo.port, spool={"path": str(tmp_path / "spool")})
-        assert tail.end() == 0
-        assert any("desk is online" in line for line in tail.out)
-
-
 def test_it_is_a_verb_of_picosam(masks: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert picosam(["mqtt", "decode", str(masks)]) == 0
     assert "desk #3" in capsys.readouterr().out
     assert picosam(["mqtt", "decode", "no/such/file"]) == 1
     assert capsys.readouterr().err.startswith("picosam mqtt: expected a file")
-
-
-def test_decode_works_where_the_sdk_is_not_installed(masks: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning", "-c", ALONE, "decode", masks, "--draw"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONUTF8": "1"},
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "desk #3" in done.stdout
 
 
 def test_the_script_is_installed_and_a_closed_pipe_is_no_error(masks: Path) -> None:

@@ -1,58 +1,25 @@
-"""The connection: versions, TLS, refusals, losses, against a real mosquitto."""
+"""The connection: publishing, refusals, losses, the end, against a real mosquitto."""
 
 from __future__ import annotations
 
 import itertools
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 from picosam_mqtt.connection import (
     Connection,
     ConnectionConfig,
     DeliveryError,
     Message,
     Reason,
-    TlsConfig,
     Will,
 )
-from picosam_mqtt.reasons import of_code, of_exception
 
 from picosam_sdk import ConfigError, PublishError
-from picosam_sdk.config import Secret, from_mapping
-
-QUICK: dict[str, Any] = {
-    "keepalive_s": 1,
-    "connect_timeout_s": 2.0,
-    "reconnect_s": 0.05,
-    "reconnect_max_s": 0.2,
-}
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[..., Connection]]:
-    """Starts a connection: ``connect(broker, version="5", will=..., on_message=...)``."""
-    connections: list[Connection] = []
-
-    def make(broker: Any, **options: Any) -> Connection:
-        callbacks = {
-            key: options.pop(key) for key in ("will", "on_message", "on_connect") if key in options
-        }
-        options = {"host": "127.0.0.1", "port": broker.port, **QUICK, **options}
-        connection = Connection(ConnectionConfig(**options), **callbacks)
-        connections.append(connection)
-        connection.start()
-        return connection
-
-    yield make
-    for connection in connections:
-        connection.stop(5)
+from picosam_sdk.config import Secret
 
 
 def reason(connection: Connection) -> str:
@@ -125,203 +92,6 @@ def test_subscriptions_are_renewed_and_what_was_retained_comes(
     assert got[0].payload == b"kept"
     assert connects == [0, 1]
     assert receiver.stats["losses"] == 1
-
-
-class TestTls:
-    @pytest.fixture
-    def files(self, ca: trustme.CA, tmp_path: Path) -> dict[str, Path]:
-        ca.cert_pem.write_to_path(tmp_path / "ca.pem")
-        trustme.CA().cert_pem.write_to_path(tmp_path / "other-ca.pem")
-        for name, authority in (("client", ca), ("foreign", trustme.CA())):
-            certificate = authority.issue_cert("device@example.org")
-            certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / f"{name}.pem")
-        return {path.stem: path for path in tmp_path.glob("*.pem")}
-
-    @pytest.mark.parametrize("transport", ["tcp", "websockets"])
-    @pytest.mark.parametrize("mutual", [False, True], ids=["server", "mutual"])
-    def test_connects_where_both_sides_are_who_they_say(
-        self, transport: str, mutual: bool, make_broker: Any, connect: Any, ca: Any, files: Any
-    ) -> None:
-        broker = make_broker(
-            tls=ca, require_certificate=mutual, websockets=transport == "websockets"
-        )
-        tls = TlsConfig(files["ca"], files["client"] if mutual else None)
-        connection = connect(broker, tls=tls, transport=transport)
-        assert connection.wait_connected(5), connection.stats
-        connection.publish("a", b"x" * 3000, qos=1)
-
-    def test_the_brokers_name_is_verified(
-        self, make_broker: Any, connect: Any, files: Any, wait_until: Any, ca: Any
-    ) -> None:
-        broker = make_broker(tls=ca, names=("elsewhere.example",))
-        connection = connect(broker, tls=TlsConfig(files["ca"]))
-        wait_until(lambda: reason(connection) == "server-certificate")
-
-    def test_a_broker_of_an_unknown_authority_is_refused(
-        self, make_broker: Any, connect: Any, files: Any, wait_until: Any, ca: Any
-    ) -> None:
-        broker = make_broker(tls=ca)
-        connection = connect(broker, tls=TlsConfig(files["other-ca"]))
-        wait_until(lambda: reason(connection) == "server-certificate")
-        assert "tls.ca_file" in connection.problem.hint
-
-    @pytest.mark.parametrize("shown", [None, "foreign"])
-    @pytest.mark.parametrize("transport", ["tcp", "websockets"])
-    def test_a_missing_or_foreign_client_certificate_is_said(
-        self,
-        shown: str | None,
-        transport: str,
-        make_broker: Any,
-        connect: Any,
-        files: Any,
-        wait_until: Any,
-        ca: Any,
-    ) -> None:
-        broker = make_broker(tls=ca, require_certificate=True, websockets=transport == "websockets")
-        tls = TlsConfig(files["ca"], files[shown] if shown else None)
-        connection = connect(broker, tls=tls, transport=transport)
-        wait_until(lambda: connection.problem.hint)
-        assert reason(connection) == "client-certificate", str(connection.problem)
-        assert ("Renew it" if shown else "tls.cert_file") in connection.problem.hint
-
-    def test_tls_1_2_says_a_missing_certificate_in_the_handshake(
-        self, ca: Any, files: Any, connect: Any, wait_until: Any
-    ) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        context.verify_mode = ssl.CERT_REQUIRED
-        ca.issue_cert("127.0.0.1").configure_cert(context)
-        ca.configure_trust(context)
-
-        def serve() -> None:
-            sock, _ = server.accept()
-            with sock, pytest.raises(ssl.SSLError):
-                context.wrap_socket(sock, server_side=True)
-
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            thread = threading.Thread(target=serve)
-            thread.start()
-            connection = Connection(
-                ConnectionConfig("127.0.0.1", server.getsockname()[1], tls=TlsConfig(files["ca"]))
-            )
-            connection.start()
-            wait_until(lambda: reason(connection) == "client-certificate")
-            connection.stop(5)
-            thread.join(5)
-
-    def test_a_port_without_tls_is_said(
-        self, broker: Any, connect: Any, files: Any, wait_until: Any
-    ) -> None:
-        connection = connect(broker, tls=TlsConfig(files["ca"]))
-        wait_until(lambda: reason(connection) in ("tls", "closed", "timeout"))
-        assert not connection.connected
-
-    def test_files_are_read_at_the_start(self, connect: Any, broker: Any, files: Any) -> None:
-        with pytest.raises(ConfigError, match=r"tls\.ca_file: .*nowhere"):
-            connect(broker, tls=TlsConfig(Path("nowhere.pem")))
-        with pytest.raises(ConfigError, match=r"tls\.ca_file: .*certificates in PEM"):
-            connect(broker, tls=TlsConfig(Path(__file__)))
-        with pytest.raises(ConfigError, match=r"tls\.cert_file: .*certificate and its key"):
-            connect(broker, tls=TlsConfig(files["ca"], files["ca"]))
-        with pytest.raises(ConfigError, match="cert_file"):
-            TlsConfig(key_file=files["client"])
-
-
-class ScriptedBroker:
-    """Answers CONNECT with some bytes and hangs up.
-
-    Args:
-        answers: by the level of the protocol: 4 is MQTT 3.1.1, 5 is 5. After CONNACK with
-            success it waits for more before it hangs up.
-    """
-
-    def __init__(self, answers: dict[int, bytes]) -> None:
-        self.levels: list[int] = []
-        self._answers = answers
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                sock, _ = self._server.accept()
-            except OSError:
-                return
-            with sock:
-                level = sock.recv(4096)[8]
-                self.levels.append(level)
-                sock.sendall(self._answers[level])
-                if self._answers[level] == ACCEPTED:
-                    sock.recv(4096)
-
-    def close(self) -> None:
-        self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
-        self._thread.join(5)
-
-
-ACCEPTED = b"\x20\x02\x00\x00"
-REFUSED = b"\x20\x02\x00\x01"
-
-
-class TestVersions:
-    @pytest.fixture
-    def scripted(self) -> Iterator[Callable[..., ScriptedBroker]]:
-        brokers: list[ScriptedBroker] = []
-
-        def make(answers: dict[int, bytes]) -> ScriptedBroker:
-            brokers.append(ScriptedBroker(answers))
-            return brokers[-1]
-
-        yield make
-        for broker in brokers:
-            broker.close()
-
-    @pytest.mark.parametrize("answer", [REFUSED, b"", b"\x20\x02\x00"], ids=repr)
-    def test_auto_falls_back(self, answer: bytes, scripted: Any, connect: Any) -> None:
-        old = scripted({5: answer, 4: ACCEPTED})
-        connection = connect(old)
-        assert connection.wait_connected(5)
-        assert connection.version == "3.1.1"
-        assert old.levels == [5, 4]
-
-    def test_auto_finds_a_broker_that_speaks_3_1_1_only(self, connect: Any) -> None:
-        broker_module = pytest.importorskip("picosam_mqtt.broker")
-        pytest.importorskip("amqtt")
-        with broker_module.DemoBroker() as amqtt:
-            connection = connect(amqtt)
-            assert connection.wait_connected(5), connection.stats
-            assert connection.version == "3.1.1"
-            connection.publish("a", b"x", qos=1)
-            connection.stop()
-
-    def test_auto_goes_on_trying_both_with_a_broker_that_hangs_up(
-        self, scripted: Any, connect: Any, wait_until: Any
-    ) -> None:
-        old = scripted({5: b"", 4: b""})
-        connect(old)
-        wait_until(lambda: len(old.levels) >= 4)
-        assert old.levels[:4] == [5, 4, 5, 4]
-
-    def test_5_alone_does_not(self, scripted: Any, connect: Any, wait_until: Any) -> None:
-        old = scripted({5: REFUSED})
-        connection = connect(old, version="5")
-        wait_until(lambda: len(old.levels) > 1)
-        assert reason(connection) == "protocol-version"
-        assert set(old.levels) == {5}
-
-    def test_the_reason_of_a_take_over_is_read(
-        self, scripted: Any, connect: Any, wait_until: Any
-    ) -> None:
-        connected = b"\x20\x03\x00\x00\x00"
-        reason_string = b"\x1f\x00\x01x"  # without it paho 2.1 does not read the reason
-        broker = scripted({5: connected + b"\xe0\x06\x8e\x04" + reason_string})
-        connection = connect(broker, version="5", refused_retry_s=30.0)
-        wait_until(lambda: reason(connection) == "taken-over")
-        assert "Session taken over" in str(connection.problem)
-        assert connection.stats["connects"] == connection.stats["losses"] == 1
 
 
 class TestRefusals:
@@ -524,72 +294,3 @@ class TestBehaviour:
         ids = {Connection(ConnectionConfig()).config.client_id for _ in range(5)}
         assert len(ids) == 5
         assert all(len(one) <= 23 for one in ids)  # what every broker of 3.1.1 must take
-
-
-class TestConfig:
-    @pytest.mark.parametrize(
-        ("table", "url"),
-        [
-            ({}, "mqtt://localhost:1883"),
-            ({"tls": {}}, "mqtts://localhost:8883"),
-            ({"transport": "websockets"}, "ws://localhost:80/mqtt"),
-            (
-                {"transport": "websockets", "tls": {}, "path": "/x", "host": "::1"},
-                "wss://[::1]:443/x",
-            ),
-            ({"port": 9, "username": "me", "password": "secret"}, "mqtt://localhost:9"),
-        ],
-    )
-    def test_url_has_no_credentials(self, table: dict[str, Any], url: str) -> None:
-        config = from_mapping(table, ConnectionConfig)
-        assert config.url == url
-        assert "secret" not in repr(config)
-
-    @pytest.mark.parametrize(
-        ("host", "tls", "exposed"),
-        [("broker", None, True), ("broker", TlsConfig(), False), ("127.0.0.1", None, False)],
-    )
-    def test_a_password_on_an_open_line_is_said(
-        self, host: str, tls: TlsConfig | None, exposed: bool
-    ) -> None:
-        config = ConnectionConfig(host, tls=tls, username="me", password=Secret(text="x"))
-        assert config.exposes_password is exposed
-
-    @pytest.mark.parametrize(
-        ("table", "words"),
-        [
-            ({"hots": "a"}, "did you mean 'host'"),
-            ({"host": ""}, "host"),
-            ({"port": 65536}, "port"),
-            ({"keepalive_s": 0}, "keepalive_s"),
-            ({"version": "4"}, "one of 'auto', '5', '3.1.1'"),
-            ({"password": "x"}, "username"),
-            ({"path": "mqtt"}, "path"),
-            ({"reconnect_s": 60.0}, "reconnect_s"),
-            ({"connect_timeout_s": 0.0}, "connect_timeout_s"),
-            ({"refused_retry_s": 0.0}, "refused_retry_s"),
-            ({"client_id": "x" * 257}, "client_id"),
-            ({"tls": {"ca": "a"}}, "tls.ca"),
-        ],
-    )
-    def test_refuses(self, table: dict[str, Any], words: str) -> None:
-        with pytest.raises(ConfigError, match=words):
-            from_mapping(table, ConnectionConfig)
-
-
-def test_reasons_of_exceptions() -> None:
-    cases = {
-        socket.gaierror(-2, "Name or service not known"): Reason.UNKNOWN_HOST,
-        TimeoutError(): Reason.TIMEOUT,
-        ConnectionRefusedError(): Reason.REFUSED,
-        ConnectionResetError(): Reason.CLOSED,
-        OSError(101, "Network is unreachable"): Reason.UNREACHABLE,
-        ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER]"): Reason.TLS,
-        ValueError(): Reason.PROTOCOL,
-    }
-    for error, expected in cases.items():
-        assert of_exception(error, "host:1", False).reason is expected
-    handshake = ssl.SSLError(1, "[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE]")
-    assert of_exception(handshake, "host:1", False).reason is Reason.CLIENT_CERTIFICATE
-    assert of_exception(handshake, "host:1", True).reason is Reason.TLS
-    assert of_code(0x80, "Unspecified error", "left").reason is Reason.CLOSED

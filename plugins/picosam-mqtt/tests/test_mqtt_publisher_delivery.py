@@ -222,7 +222,7 @@ class TestRefusals:
         wait_until(lambda: "Not authorized" in publisher.stats["delivery"]["last_refusal"])
         assert publisher.stats["connected"]
         assert publisher.stats["spool"]["waiting"] == 10
-        assert publisher.stats["topics"]["state"]["failed"] > 0
+        wait_until(lambda: publisher.stats["topics"]["state"]["failed"] > 0)
         listener = listen(broker.port, MASK)
         (broker.folder / "acl").write_text("topic readwrite #\n")
         broker.reload()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,14 +10,11 @@ from typing import Any
 import numpy as np
 import paho.mqtt.client as paho
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from picosam_mqtt.orders import MAX_ORDER_BYTES, OrderError, read_gaze, read_order
-from picosam_mqtt.roi import MqttRoi, MqttRoiConfig, RateLimit
+from picosam_mqtt.roi import MqttRoi, MqttRoiConfig
 from picosam_mqtt.signing import canonical, sign
 
-from picosam_sdk import ConfigError, Context, Frame, Mask, Prompt, Roi
-from picosam_sdk.config import Secret, from_mapping
+from picosam_sdk import Context, Frame, Mask, Prompt, Roi
+from picosam_sdk.config import Secret
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
 from picosam_sdk.testing.contract import RoiSourceContract
@@ -221,7 +217,7 @@ def test_too_many_orders_are_dropped(
     sender = listen(broker.port, STATE)
     for _ in range(20):
         sender.publish(SET, json.dumps({"clear": True}))
-    wait_until(lambda: source.stats.get("refused_rate", 0) + source.stats["accepted"] == 20)
+    wait_until(lambda: sum(source.stats.get(n, 0) for n in ("refused_rate", "accepted")) == 20)
     assert source.stats["accepted"] < 10
     assert len(sender.on(STATE)) <= 20  # refusals are not all answered either
     assert source.stats["unanswered"] > 0
@@ -372,105 +368,3 @@ def test_it_is_made_without_a_broker_and_closed_twice() -> None:
     assert not source.stats["connection"]["connected"]
     source.close()
     source.close()
-
-
-def test_a_key_that_is_missing_or_short_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    for secret, message in ((Secret(env="NO_SUCH_KEY"), "NO_SUCH_KEY"), (Secret(text="x"), "16")):
-        source = MqttRoi(MqttRoiConfig(key=secret), Context())
-        with pytest.raises(ConfigError, match=message):
-            source.open()
-        source.close()
-
-
-@pytest.mark.parametrize(
-    ("table", "key"),
-    [
-        ({"accept": []}, "accept"),
-        ({"accept": ["mask"]}, "accept"),
-        ({"max_ttl_s": -1}, "max_ttl_s"),
-        ({"gaze_max_age_s": 0}, "gaze_max_age_s"),
-        ({"min_confidence": 2}, "min_confidence"),
-        ({"max_rate_hz": 0}, "max_rate_hz"),
-        ({"window_s": math.inf}, "window_s"),
-        ({"base_topic": "picosam/+"}, "base_topic"),
-        ({"base_topic": "picosam/"}, "base_topic"),
-        ({"topic": "picosam"}, "topic"),
-    ],
-)
-def test_a_wrong_configuration_is_refused(table: dict[str, Any], key: str) -> None:
-    with pytest.raises(ConfigError, match=key):
-        from_mapping(table, MqttRoiConfig)
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
-        {},
-        {"roi": [0, 0, 1, 1], "point": [0.5, 0.5]},
-        {"roi": [0, 0, 1]},
-        {"roi": [0, 0, 1, True]},
-        {"roi": [0, 0, 1, "1"]},
-        {"roi": [0, 0, -1, 1]},
-        {"roi": [100, 100, 200, 200]},  # pixels
-        {"roi": {"x": 0}},
-        {"point": [0.5]},
-        {"clear": False},
-        {"clear": 1},
-        {"point": [0.5, 0.5], "ttl_s": 0},
-        {"point": [0.5, 0.5], "ttl_s": 1e9},
-        {"point": [0.5, 0.5], "ttl_s": "5"},
-        {"point": [0.5, 0.5], "tll_s": 5},
-        {"point": [0.5, 0.5], "id": "x" * MAX_ORDER_BYTES},
-    ],
-    ids=str,
-)
-def test_what_is_no_order_is_refused(order: dict[str, Any]) -> None:
-    with pytest.raises(OrderError) as refused:
-        read_order(json.dumps(order).encode(), 0)
-    assert refused.value.reason in ("malformed", "outside")
-
-
-def test_orders_repeat_an_id_if_it_is_one() -> None:
-    for given_id, kept in (("a", "a"), (7, 7), ("x" * 99, "x" * 64), (True, None), ([], None)):
-        payload = json.dumps({"clear": True, "id": given_id}).encode()
-        assert read_order(payload, 0).order_id == kept
-
-
-@given(
-    st.one_of(
-        st.binary(max_size=100),
-        st.dictionaries(
-            st.sampled_from(["roi", "point", "clear", "ttl_s", "x", "y", "confidence", "worn"]),
-            st.none() | st.booleans() | st.floats() | st.integers() | st.lists(st.floats()),
-        ).map(lambda value: json.dumps(value).encode()),
-    )
-)
-def test_whatever_comes_is_read_or_refused(payload: bytes) -> None:
-    for read in (read_order, read_gaze):
-        try:
-            read(payload, 0)
-        except OrderError as error:
-            assert error.reason in ("malformed", "outside")  # noqa: PT017
-
-
-def test_a_gaze_is_read() -> None:
-    gaze, _ = read_gaze(b'{"x": 0.5, "y": -0.5, "confidence": 0, "worn": false}', 5)
-    assert (gaze.x, gaze.y, gaze.confidence, gaze.worn, gaze.timestamp_ns) == (
-        0.5, -0.5, 0.0, False, 5,
-    )  # fmt: skip
-    lost, _ = read_gaze(b'{"x": null, "y": null}', 5)
-    assert not lost.valid
-    for payload in (b'{"x": null, "y": 1}', b'{"x": 1}', b'{"x": 400, "y": 300}', b"{}"):
-        with pytest.raises(OrderError):
-            read_gaze(payload, 5)
-
-
-def test_the_rate_limit_lets_a_second_through_at_once_and_then_its_rate() -> None:
-    now_ns = [0]
-    limit = RateLimit(5.0, lambda: now_ns[0])
-    assert [limit.allow() for _ in range(7)] == [True] * 5 + [False] * 2
-    now_ns[0] = 400_000_000
-    assert [limit.allow() for _ in range(3)] == [True, True, False]
-    now_ns[0] = 100 * 10**9
-    assert sum(limit.allow() for _ in range(100)) == 5
