@@ -7,6 +7,8 @@ import csv
 import hashlib
 import io
 import stat
+import subprocess
+import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 from packaging.metadata import Metadata
 
-from scripts import reproducible
+from scripts import matrix, reproducible
 
 NAMES = sorted(reproducible.PROJECTS)
 PATTERNS = (
@@ -153,3 +155,68 @@ def test_the_source_archive_holds_what_builds_and_no_more(built: Built) -> None:
     source = built.source / "src" if (built.source / "src").exists() else built.source
     inside = {name for name in built.wheel_names() if ".dist-info/" not in name}
     assert _package_files(source / built.package) == inside
+
+
+@pytest.fixture(scope="module")
+def uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What answers like uv, knows two packages, and tells what it was asked."""
+    path = tmp_path_factory.mktemp("uv") / "uv"
+    path.write_text(
+        """#!/bin/sh
+lines=$(cat)
+echo "$@" "$lines" >> "$0.asked"
+case $lines in
+  *missing*) echo "error: No solution found
+  cause: Because missing has no usable wheels, we can conclude that it cannot be used." >&2; exit 1
+esac
+echo numpy==2.4.6
+"""
+    )
+    path.chmod(0o755)
+    return path
+
+
+def test_a_target_stands_for_all_that_it_needs(root: Path) -> None:
+    found = matrix.targets(root)
+    assert {name.partition("[")[0] for name in found} == set(reproducible.PROJECTS)
+    assert all(not line.startswith("picosam") for lines in found.values() for line in lines)
+    assert set(found["picosam-sdk"]) < set(found["picosam-sdk[train]"])
+    assert set(found["picosam-sdk"]) < set(found["picosam-web"])
+    assert any(line.startswith("torch") for line in found["picosam-sdk[dev]"])
+    assert any(map(matrix.from_apt, found["picosam-sdk[imx500]"]))
+    assert not any(map(matrix.from_apt, found["picosam-gaze[pupil-labs]"]))
+
+
+def test_the_matrix_says_what_has_no_wheels_and_why(uv: Path) -> None:
+    bookworm, trixie = (
+        matrix.Place(system, "aarch64", "3.13", minor) for system, minor in matrix.GLIBC.items()
+    )
+    found = [
+        matrix.resolve([str(uv)], "good[imx500]", ["numpy", "picamera2"], bookworm),
+        matrix.resolve([str(uv)], "bad", ["missing"], bookworm),
+        matrix.resolve([str(uv)], "bad", ["numpy"], trixie),
+    ]
+    assert [one.packages for one in found] == [("numpy==2.4.6",), None, ("numpy==2.4.6",)]
+    asked = uv.with_name("uv.asked").read_text()
+    assert "--only-binary :all: --python-version 3.13" in asked
+    assert "aarch64-manylinux_2_36" in asked
+    assert "aarch64-manylinux_2_40" in asked, "the newest that uv knows"
+    assert "picamera2" not in asked
+    text = matrix.table(found)
+    assert "| `good[imx500]` | yes |" in text
+    assert "| `bad` | not Bookworm |" in text
+    assert "2 of 3 combinations" in text
+    assert text.endswith("bad (aarch64, Python 3.13):\nBecause missing has no usable wheels")
+
+
+@pytest.mark.parametrize("script", ["matrix", "reproducible", "fuzz"])
+def test_a_script_says_what_it_does_and_refuses_what_it_does_not_know(
+    script: str, root: Path
+) -> None:
+    command = [sys.executable, root / "scripts" / f"{script}.py"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert "--json" in done.stdout
+    unknown = ["--only", "nothing"] if script == "matrix" else ["nothing"]
+    done = subprocess.run([*command, *unknown], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "nothing" in done.stderr
