@@ -18,14 +18,11 @@ from tests.faults.world import ROOT, bad_network, late_growth_mb
 SCRIPT = ROOT / "scripts/faults.py"
 
 
-def dead_process() -> int:
+@pytest.mark.parametrize("fetched", [True, False])
+def test_only_what_a_dead_process_left_is_cleared(tmp_path: Path, fetched: bool) -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    return done.pid
-
-
-def test_only_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
-    dead = tmp_path / f"picosam-faults-{dead_process()}-x"
+    os.waitid(os.P_PID, done.pid, os.WEXITED | (0 if fetched else os.WNOWAIT))
+    dead = tmp_path / f"picosam-faults-{done.pid}-x"
     own = tmp_path / f"picosam-faults-{os.getpid()}-x"
     other = tmp_path / "picosam-faults-notes"
     for folder in (dead, own, other):
@@ -43,6 +40,7 @@ def test_only_what_a_dead_process_left_is_cleared(tmp_path: Path) -> None:
     assert other.exists()
     assert not mounted or str(dead) not in Path("/proc/mounts").read_text()
     assert clear_leftovers(tmp_path) == []
+    done.wait()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
