@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,37 +26,50 @@ _ROI = '[[roi]]\nkind = "fixed"\nbox = [0.3, 0.2, 0.4, 0.6]\n'
 _FOLLOW = f'[[roi]]\nkind = "follow"\n{_ROI}'
 
 
-def measure_pipelines(seconds: float, paced_s: float) -> dict[str, Any]:
-    """Runs pipelines at 1280 x 720 with the shipped network on one thread, one after the other.
+def measure_pipelines(seconds: float, paced_s: float, turns: int) -> dict[str, Any]:
+    """Runs pipelines at 1280 x 720 with the shipped network on one thread, in turns.
 
     Args:
-        seconds: for each unpaced one.
-        paced_s: for each one at 30 frames a second.
+        seconds: for a turn of each unpaced one.
+        paced_s: for a turn of each one at 30 frames a second.
+        turns: of each; figures are the medians.
 
     Returns:
-        ``unpaced`` and ``paced``: rows of ``name``, ``fps``, ``cpu`` (cores in use), ``rss_mb``,
-        and with a subscriber ``received_hz``, ``latency_p50_ms``, ``latency_p99_ms``;
-        ``left_out``: what, and why.
+        ``unpaced`` and ``paced``: rows of ``name``, ``fps``, ``cpu`` (cores in use),
+        ``cpu_ms`` (of all threads, a frame), ``rss_mb``, and with a subscriber ``received_hz``,
+        ``latency_p50_ms``, ``latency_p99_ms``; ``left_out``: what, and why.
     """
-    found: dict[str, Any] = {"unpaced": [], "paced": [], "left_out": []}
+    found: dict[str, Any] = {"left_out": []}
     with tempfile.TemporaryDirectory(prefix="picosam-bench") as name:
         folder = Path(name)
-        gaze = _gaze(folder)
-        plans = [("the camera alone", ""), ("fixed ROI", _ROI), ("follow", _FOLLOW), ("gaze", gaze)]
-        for label, rois in plans:
-            if label == "the camera alone":
-                found["unpaced"].append({"name": label, **_camera_alone(seconds)})
-                continue
-            config = configuration(folder, rois)
-            found["unpaced"].append({"name": label, **rates(run_child(config, seconds))})
+        plans = {"fixed ROI": _ROI, "follow": _FOLLOW, "gaze": _gaze(folder)}
+        unpaced: dict[str, Callable[[], dict[str, float]]] = {
+            "the camera alone": lambda: _camera_alone(seconds)
+        }
+        for label, rois in plans.items():
+            unpaced[label] = lambda r=rois: rates(run_child(configuration(folder, r), seconds))
+        paced: dict[str, Callable[[], dict[str, float]]] = {}
         if mosquitto() is None:
             found["left_out"].append("MQTT: mosquitto is not installed")
-            return found
-        for qos in (0, 1):
-            label = f"follow, MQTT QoS {qos}"
-            found["unpaced"].append({"name": label, **_published(folder, qos, 0, seconds)})
-            found["paced"].append({"name": label, **_published(folder, qos, 30, paced_s)})
+        else:
+            for qos in (0, 1):
+                label = f"follow, MQTT QoS {qos}"
+                unpaced[label] = lambda q=qos: _published(folder, q, 0, seconds)
+                paced[label] = lambda q=qos: _published(folder, q, 30, paced_s)
+        found["unpaced"], found["paced"] = _in_turns(unpaced, turns), _in_turns(paced, turns)
     return found
+
+
+def _in_turns(plans: dict[str, Callable[[], dict[str, float]]], turns: int) -> list[dict[str, Any]]:
+    """Medians of each figure, by plan."""
+    every: dict[str, list[dict[str, float]]] = {name: [] for name in plans}
+    for _ in range(turns):
+        for name, call in plans.items():
+            every[name].append(call())
+    return [
+        {"name": name, **{key: statistics.median(run[key] for run in runs) for key in runs[0]}}
+        for name, runs in every.items()
+    ]
 
 
 def configuration(
@@ -95,6 +108,9 @@ def rates(lines: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "fps": (last["frames"] - first["frames"]) / span_s,
         "cpu": (last["cpu_s"] - first["cpu_s"]) / span_s,
+        "cpu_ms": 1000
+        * (last["cpu_s"] - first["cpu_s"])
+        / max(1, last["frames"] - first["frames"]),
         "rss_mb": max(line["rss_kb"] for line in lines) / 1000,
         "masks": stats.get("masks", 0) / max(1, stats.get("frames", 1)),
         "dropped": dropped,
@@ -102,15 +118,16 @@ def rates(lines: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def _camera_alone(seconds: float) -> dict[str, float]:
-    """How many frames a second the camera itself draws, and the cores it takes: one."""
+    """How many frames a second the camera itself draws."""
     from picosam_sdk.cameras.synthetic import Scene, SyntheticConfig
 
     scene = Scene(SyntheticConfig(size_px=(1280, 720), object_size=0.4))
-    began_s, count = time.monotonic(), 0
+    began_s, cpu_s, count = time.monotonic(), time.process_time(), 0
     while time.monotonic() - began_s < min(1.0, seconds):
         scene.render(count)
         count += 1
-    return {"fps": count / (time.monotonic() - began_s), "cpu": 1.0}
+    cpu_s, span_s = time.process_time() - cpu_s, time.monotonic() - began_s
+    return {"fps": count / span_s, "cpu": cpu_s / span_s, "cpu_ms": 1000 * cpu_s / count}
 
 
 def _gaze(folder: Path) -> str:

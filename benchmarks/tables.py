@@ -138,9 +138,18 @@ def _peers(found: dict[str, Any]) -> Lines:
 
 
 def _pipelines(found: dict[str, Any]) -> Lines:
-    heads = ["1280 x 720", "frames/s", "cores", "RSS, MB", "received/s", "p50, ms", "p99, ms"]
+    heads = [
+        "1280 x 720",
+        "frames/s",
+        "cores",
+        "CPU ms a frame",
+        "RSS, MB",
+        "received/s",
+        "p50, ms",
+        "p99, ms",
+    ]
     rows = [
-        (label + r["name"], f"{r['fps']:.0f}", f"{r['cpu']:.2f}", *(
+        (label + r["name"], f"{r['fps']:.0f}", f"{r['cpu']:.2f}", f"{r['cpu_ms']:.1f}", *(
             f"{r[key]:.{digits}f}" if key in r else "-"
             for key, digits in (("rss_mb", 0), ("received_hz", 0), ("latency_p50_ms", 1),
                                 ("latency_p99_ms", 1))
