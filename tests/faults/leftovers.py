@@ -52,11 +52,17 @@ def clear_leftovers(within: Path | None = None) -> list[Path]:
 
 
 def _at_work_in(folder: Path) -> Iterator[int]:
-    """Processes that were started with a path in this folder, whose name no other has."""
+    """Pipelines and brokers that were started with a path in this folder, whose name no other has.
+
+    Nothing else: somebody may look at a log there.
+    """
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has ended, or is another user's
-            said = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            if os.fsencode(f"{folder}/") in said and int(process.name) != os.getpid():
+            words = (process / "cmdline").read_bytes()
+            program = os.fsdecode(words.partition(b"\0")[0]).rpartition("/")[2]
+            ours = program.startswith(("python", "mosquitto"))
+            said = words + (process / "environ").read_bytes()
+            if ours and os.fsencode(f"{folder}/") in said and int(process.name) != os.getpid():
                 yield int(process.name)
 
 
