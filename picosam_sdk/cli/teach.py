@@ -46,6 +46,11 @@ def add_parser(verbs: Any) -> None:
         metavar="DIR",
         help="folder for objects-000.tar and so on, and the journal",
     )
+    _add_settings(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit", type=_count, metavar="N", help="photographs to label in this run"
     )
@@ -74,7 +79,6 @@ def add_parser(verbs: Any) -> None:
         help="objects a shard, about (default: 500)",
     )
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
-    parser.set_defaults(run=run)
 
 
 def _count(text: str) -> int:
@@ -87,6 +91,23 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     import json
+    import sys
+
+    counts = _label(args)
+    if args.json:
+        print(json.dumps(counts))
+    else:
+        print(
+            f"{counts['photos']} photographs labelled, {counts['photos_done_before']} done before; "
+            f"{counts['objects']} new objects, {counts['objects_in_all']} in all, in {args.out}"
+        )
+        if counts["stopped"]:
+            print("Stopped; run the same command again to go on.", file=sys.stderr)
+    return 130 if counts["stopped"] else 0
+
+
+def _label(args: argparse.Namespace) -> dict[str, Any]:
+    """Labels until the photographs end, or ``--limit`` or Ctrl-C stops it; what was counted."""
     import signal
     import sys
     import time
@@ -130,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
                     break
     finally:
         signal.signal(signal.SIGINT, before)
-    counts = {
+    return {
         "photos": labelled,
         "photos_done_before": skipped,
         "objects": objects,
@@ -138,13 +159,3 @@ def run(args: argparse.Namespace) -> int:
         "seconds": round(time.monotonic() - start, 1),
         "stopped": stopped,
     }
-    if args.json:
-        print(json.dumps(counts))
-    else:
-        print(
-            f"{labelled} photographs labelled, {skipped} done before; {objects} new objects, "
-            f"{writer.objects} in all, in {args.out}"
-        )
-        if stopped:
-            print("Stopped; run the same command again to go on.", file=sys.stderr)
-    return 130 if stopped else 0

@@ -115,12 +115,24 @@ def label(
             if item is not None and not _is_known(item, found, rules):
                 found.append(item)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    _add_by_grid(teacher, picture, grey, found, rules)
+    return _choose(found, rules.max_objects)
+
+
+def _add_by_grid(
+    teacher: Teacher,
+    picture: Embedding,
+    grey: NDArray[np.uint8],
+    found: list[Labelled],
+    rules: LabelRules,
+) -> None:
+    """Adds the objects under the points of a grid that none found before covers."""
     covered = np.zeros(picture.grid, np.bool_)
     for item in found:
         covered |= item.bits
     for x, y in _grid_points(picture, rules.grid):
         if len(found) >= 2 * rules.max_objects:
-            break
+            return
         row, column = int(y * picture.grid_scale), int(x * picture.grid_scale)
         if covered[row, column]:
             continue
@@ -133,15 +145,22 @@ def label(
             continue
         if not _is_object(logits, bits, rules.min_stability, rules):
             continue
-        item = _by_box(teacher, picture, _tight_box(bits, picture.grid_scale), "point", rules)
-        if item is None or _iou(bits, item.bits) < rules.min_agreement:
+        again = _by_own_box(teacher, picture, bits, rules)
+        if again is None:
             continue
-        if not _is_compact(item.bits, rules):
-            continue
-        covered |= item.bits
-        if not _is_known(item, found, rules):
-            found.append(item)
-    return _choose(found, rules.max_objects)
+        covered |= again.bits
+        if not _is_known(again, found, rules):
+            found.append(again)
+
+
+def _by_own_box(
+    teacher: Teacher, picture: Embedding, bits: Bits, rules: LabelRules
+) -> Labelled | None:
+    """The object of a point's mask, asked for again by its box; None if the two differ."""
+    item = _by_box(teacher, picture, _tight_box(bits, picture.grid_scale), "point", rules)
+    if item is None or _iou(bits, item.bits) < rules.min_agreement:
+        return None
+    return item if _is_compact(item.bits, rules) else None
 
 
 def to_sample(

@@ -128,12 +128,49 @@ def _connect(
 ) -> Any:
     try:
         import paho.mqtt.client as paho
-        from paho.mqtt.enums import CallbackAPIVersion
     except ImportError as error:
         raise TailError(
             f"this needs paho-mqtt, which is not installed: {error}",
             "Install it with: pip install paho-mqtt",
         ) from error
+
+    client = _make_client(paho, broker)
+    _listen(client, topics, events)
+    client.reconnect_delay_set(1, 30)
+    client.connect_timeout = _ANSWER_S
+    where = f"{broker.host}:{broker.usual_port}"
+    try:
+        client.connect(broker.host, broker.usual_port, broker.keepalive_s)
+    except (OSError, ValueError, paho.WebsocketConnectionError) as error:
+        raise TailError(
+            f"expected a broker at {where}, got: {error}",
+            "Check --host, --port and --tls, and that the broker runs.",
+        ) from error
+    client.loop_start()
+    return client
+
+
+def _make_client(paho: Any, broker: Broker) -> Any:
+    """A client of paho's, not connected yet."""
+    client = paho.Client(
+        paho.CallbackAPIVersion.VERSION2,
+        client_id=broker.client_id,
+        protocol=paho.MQTTv5 if broker.version == "5" else paho.MQTTv311,
+        transport="websockets" if broker.websockets else "tcp",
+    )
+    if broker.websockets:
+        client.ws_set_options(path=broker.path)
+    if broker.username:
+        client.username_pw_set(broker.username, broker.password or None)
+    if broker.tls is not None:
+        client.tls_set_context(broker.tls)
+    return client
+
+
+def _listen(
+    client: Any, topics: list[tuple[str, int]], events: queue.Queue[tuple[str, Any]]
+) -> None:
+    """Has the client subscribe whenever it is connected, and put what happens into the queue."""
 
     def put(kind: str, value: Any = None) -> None:
         while True:
@@ -164,32 +201,8 @@ def _connect(
         with contextlib.suppress(UnicodeDecodeError):  # of a topic that is no UTF-8
             put("message", (message.topic, message.payload, message.retain))
 
-    client = paho.Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=broker.client_id,
-        protocol=paho.MQTTv5 if broker.version == "5" else paho.MQTTv311,
-        transport="websockets" if broker.websockets else "tcp",
-    )
-    if broker.websockets:
-        client.ws_set_options(path=broker.path)
-    if broker.username:
-        client.username_pw_set(broker.username, broker.password or None)
-    if broker.tls is not None:
-        client.tls_set_context(broker.tls)
-    client.reconnect_delay_set(1, 30)
     client.on_connect, client.on_subscribe = on_connect, on_subscribe
     client.on_disconnect, client.on_message = on_disconnect, on_message
-    client.connect_timeout = _ANSWER_S
-    where = f"{broker.host}:{broker.usual_port}"
-    try:
-        client.connect(broker.host, broker.usual_port, broker.keepalive_s)
-    except (OSError, ValueError, paho.WebsocketConnectionError) as error:
-        raise TailError(
-            f"expected a broker at {where}, got: {error}",
-            "Check --host, --port and --tls, and that the broker runs.",
-        ) from error
-    client.loop_start()
-    return client
 
 
 def _await_answer(
