@@ -23,6 +23,18 @@ RED, GREY = (255, 20, 20), (90, 90, 90)
 L_SHAPE = [100.0, 60.0, 124.0, 60.0, 124.0, 116.0, 180.0, 116.0, 180.0, 140.0, 100.0, 140.0]
 TRIANGLE = [250.0, 20.0, 310.0, 60.0, 250.0, 44.0]
 
+OWNER = {1: 139, 2: 139, 3: 285, 4: 285}  # annotation id: picture
+NAMES = {1: "person", 62: "chair", 64: "potted plant"}  # of the categories
+CROWD: dict[str, Any] = {
+    "segmentation": {"counts": [240 * 150 - 10, 10], "size": [240, 150]},
+    "area": 10,
+    "iscrowd": 1,
+    "image_id": 285,
+    "bbox": [149, 230, 1, 10],
+    "category_id": 1,
+    "id": 900100000285,
+}
+
 
 @dataclass(frozen=True)
 class Made:
@@ -63,28 +75,26 @@ def bbox(mask: NDArray[np.bool_]) -> list[float]:
     return [float(x), float(y), float(columns[-1] + 1 - x), float(rows[-1] + 1 - y)]
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    folder = tmp_path_factory.mktemp("made")
-    images = folder / "val2017"
-    images.mkdir()
+def _masks() -> dict[int, NDArray[np.bool_]]:
     step = np.zeros((240, 150), bool)  # at the picture's left border
     step[20:110, 0:20] = True
     step[80:110, 20:52] = True
     wedge = np.zeros((240, 150), bool)
     for row in range(130, 230):
         wedge[row, 90 : 90 + (row - 130) // 2] = True
-    masks = {
+    return {
         1: coco_decode([L_SHAPE], *SIZES[139]),
         2: coco_decode([TRIANGLE], *SIZES[139]),
         3: step,
         4: wedge,
     }
-    owner = {1: 139, 2: 139, 3: 285, 4: 285}
+
+
+def _draw_pictures(masks: dict[int, NDArray[np.bool_]], images: Path) -> None:
     for image_id, (width_px, height_px) in SIZES.items():
         picture = np.full((height_px, width_px, 3), GREY, np.uint8)
         for number, mask in masks.items():
-            if owner[number] == image_id:
+            if OWNER[number] == image_id:
                 picture[mask] = RED
         assert cv2.imwrite(
             str(images / f"{image_id:012d}.jpg"),
@@ -94,12 +104,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
                 *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
             ],
         )
-    annotations = [
+
+
+def _annotations(masks: dict[int, NDArray[np.bool_]]) -> list[dict[str, Any]]:
+    return [
         {
             "segmentation": segmentation,
             "area": float(masks[number].sum()),
             "iscrowd": 0,
-            "image_id": owner[number],
+            "image_id": OWNER[number],
             "bbox": bbox(masks[number]),
             "category_id": category_id,
             "id": number,
@@ -107,21 +120,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         for number, segmentation, category_id in (
             (1, [L_SHAPE], 64),
             (2, [TRIANGLE], 62),
-            (3, uncompressed(step), 62),
-            (4, compressed(wedge), 64),
+            (3, uncompressed(masks[3]), 62),
+            (4, compressed(masks[4]), 64),
         )
     ]
-    crowd = {
-        "segmentation": {"counts": [240 * 150 - 10, 10], "size": [240, 150]},
-        "area": 10,
-        "iscrowd": 1,
-        "image_id": 285,
-        "bbox": [149, 230, 1, 10],
-        "category_id": 1,
-        "id": 900100000285,
-    }
-    names = {1: "person", 62: "chair", 64: "potted plant"}
-    coco = {
+
+
+def _coco(annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
         "info": {"description": "made up", "year": 2017},
         "licenses": [{"url": "http://example.org", "id": 4, "name": "Attribution License"}],
         "images": [
@@ -137,12 +143,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             }
             for image_id, size in SIZES.items()
         ],
-        "annotations": [*annotations, crowd],
+        "annotations": [*annotations, CROWD],
         "categories": [
-            {"supercategory": "any", "id": number, "name": name} for number, name in names.items()
+            {"supercategory": "any", "id": number, "name": name} for number, name in NAMES.items()
         ],
     }
-    lvis = {
+
+
+def _lvis(coco: dict[str, Any]) -> dict[str, Any]:
+    """The same pictures and the first two objects, as LVIS writes them."""
+    return {
         "info": {"description": "made up", "version": "v1.0"},
         "licenses": coco["licenses"],
         "images": [
@@ -152,7 +162,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         ],
         "annotations": [
             {key: value for key, value in annotation.items() if key != "iscrowd"}
-            for annotation in annotations[:2]
+            for annotation in coco["annotations"][:2]
         ],
         "categories": [
             {
@@ -165,11 +175,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
                 "image_count": 1,
                 "instance_count": 1,
             }
-            for number, name in names.items()
+            for number, name in NAMES.items()
         ],
     }
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("made")
+    images = folder / "val2017"
+    images.mkdir()
+    masks = _masks()
+    _draw_pictures(masks, images)
+    coco = _coco(_annotations(masks))
     (folder / "instances_val2017.json").write_text(json.dumps(coco))
-    (folder / "lvis_v1_val.json").write_text(json.dumps(lvis))
+    (folder / "lvis_v1_val.json").write_text(json.dumps(_lvis(coco)))
     return Made(images, folder / "instances_val2017.json", folder / "lvis_v1_val.json", masks)
 
 
