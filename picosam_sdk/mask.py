@@ -126,7 +126,9 @@ class Mask:
     @property
     def area_px(self) -> int:
         """How many pixels of the frame belong to the object."""
-        return int(np.count_nonzero(self.window[1]))
+        import cv2
+
+        return cv2.countNonZero(self.window[1].view(np.uint8))
 
     @cached_property
     def window(self) -> tuple[Box, NDArray[np.bool_]]:
@@ -160,12 +162,11 @@ class Mask:
 
     def bbox(self) -> tuple[int, int, int, int] | None:
         """The smallest ``(x, y, width, height)`` in pixels of the frame; None if empty."""
+        import cv2
+
         box, bits = self.window
-        columns, rows = np.flatnonzero(bits.any(axis=0)), np.flatnonzero(bits.any(axis=1))
-        if not len(rows):
-            return None
-        x0, x1, y0, y1 = (int(value) for value in (columns[0], columns[-1], rows[0], rows[-1]))
-        return box.x0 + x0, box.y0 + y0, x1 - x0 + 1, y1 - y0 + 1
+        x, y, width, height = cv2.boundingRect(bits.view(np.uint8))
+        return (box.x0 + x, box.y0 + y, width, height) if width else None
 
     def polygons(self) -> list[NDArray[np.float64]]:
         """The outer contours, along the edges of the pixels; holes are not in them.
