@@ -116,16 +116,22 @@ def _check_signature(session: Any, card: ModelCard, path: Path) -> None:
         "logits": ("tensor(float)", [size, size]),
         "iou": ("tensor(float)", []),
     }
-    actual = {
-        node.name: (node.type, list(node.shape[1:]))
-        for node in (*session.get_inputs(), *session.get_outputs())
-    }
+    try:
+        actual = {
+            node.name: (node.type, list(node.shape[1:]))
+            for node in (*session.get_inputs(), *session.get_outputs())
+        }
+        embedded = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"expected names and metadata as UTF-8 in {path}, got: {error}",
+            hint="Export it again with 'picosam export'.",
+        ) from error
     if actual != expected:
         raise ModelError(
             f"expected a graph with {_describe(expected)} in {path}, got {_describe(actual)}",
             hint="Export it with 'picosam export', which makes this signature.",
         )
-    embedded = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if embedded is not None:
         inner = ModelCard.from_json(embedded, f"the metadata of {path}")
         if (inner.crop, inner.threshold) != (card.crop, card.threshold):

@@ -148,7 +148,7 @@ def test_the_token_gives_a_cookie(direct: Callable[..., Any], token: str) -> Non
     assert answer.headers["set-cookie"]
 
 
-@pytest.mark.parametrize("path", ["nothing", "api/prompt", "api/login", "ws"])
+@pytest.mark.parametrize("path", ["nothing", "api/state/", "api/prompt", "api/login", "ws"])
 def test_another_path_or_method_is_answered_in_json(direct: Callable[..., Any], path: str) -> None:
     answer = httpx.get(direct().url + path)
     assert answer.status_code == (405 if path in ("api/prompt", "api/login") else 404)

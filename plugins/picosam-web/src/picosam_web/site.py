@@ -64,6 +64,7 @@ def make_site(
             path = "/" if entry.name == "index.html" else f"/{entry.name}"
             routes.append(Route(path, _file(entry.read_bytes(), kind), methods=["GET"]))
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such})
+    app.router.redirect_slashes = False  # /api/state/ is nothing; a redirect would name our host
     return Guard(app, access, counts)  # type: ignore[arg-type]
 
 
