@@ -8,7 +8,6 @@ import json
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import cv2
@@ -53,12 +52,7 @@ class Subscriber:
         self._subscribed.wait(5)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 

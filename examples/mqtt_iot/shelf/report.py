@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import cv2
@@ -56,12 +55,7 @@ class Listener:
         self._subscribed.wait(5)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 

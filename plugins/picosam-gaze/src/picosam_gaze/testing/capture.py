@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import threading
 import time
-from types import TracebackType
 from typing import Any
 
 __all__ = ["EmulatedPupilCapture"]
@@ -36,12 +35,7 @@ class EmulatedPupilCapture:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def start(self) -> None:

@@ -14,7 +14,6 @@ import struct
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Any
 
 __all__ = ["EmulatedCompanion"]
@@ -62,12 +61,7 @@ class EmulatedCompanion:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     @property
