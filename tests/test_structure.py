@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,3 +44,13 @@ def test_no_function_is_long(root: Path) -> None:
     }
     assert {name: where for name, where in long.items() if name not in LONGER} == {}
     assert set(long) == LONGER, "an exception is no longer needed"
+
+
+def test_the_rooms_on_the_map_are_there(root: Path) -> None:
+    page = (root / "docs" / "architecture.md").read_text("utf-8")
+    rooms = re.findall(r"`([a-z0-9_/]+(?:/|\.py))`", page)
+    assert len(rooms) > 40
+    for room in rooms:
+        assert (root / "picosam_sdk" / room).exists() or (root / room).exists(), room
+    packages = {path.parent.name for path in (root / "picosam_sdk").glob("*/__init__.py")}
+    assert {name for name in packages if f"`{name}/`" not in page} == set()
