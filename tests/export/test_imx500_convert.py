@@ -73,13 +73,15 @@ def run_cli(*words: str | Path) -> int:
 
 def converted(trio: Trio, photos: Path, tools: Tools, out: Path, **options: Any) -> Conversion:
     options = {"name": "lite", "samples": 8, "say": lambda _: None, **options}
-    return convert(trio.weights, out, [photos], tools, **options)
+    model = options.pop("model", trio.float32)
+    return convert(model, out, [photos], tools, **options)
 
 
 def test_weights_become_a_packed_network_and_its_twin(
     trio: MakeTrio, photos: Path, tools: Tools, tmp_path: Path, crops: tuple[Crops, Crops]
 ) -> None:
-    done = converted(trio("lite"), photos, tools, tmp_path / "out")
+    lite = trio("lite")
+    done = converted(lite, photos, tools, tmp_path / "out", model=lite.weights)
     assert done.memory.fits
     assert done.network is None
     assert done.packed is not None
@@ -232,7 +234,8 @@ if REAL_TOOLS:
 
     def test_sonys_tools_take_the_network(trio: MakeTrio, photos: Path, tmp_path: Path) -> None:
         """The real chain: quantized, equal to its twin bit for bit, packed, and it fits."""
-        done = converted(trio("lite"), photos, find_tools(Path(REAL_TOOLS)), tmp_path / "out")
+        lite, tools = trio("lite"), find_tools(Path(REAL_TOOLS))
+        done = converted(lite, photos, tools, tmp_path / "out", model=lite.weights)
         assert done.memory.fits
         assert done.memory.used < 2 * 1024**2
         assert done.agreement.mask_iou > 0.8
