@@ -24,7 +24,6 @@ __all__ = [
     "crop",
     "crop_box",
     "paste",
-    "pixels_above",
     "point_rois",
     "region_of",
     "resize",
@@ -81,27 +80,8 @@ def paste(
         bool (height_px, width_px), False outside the box.
     """
     full = np.zeros((height_px, width_px), dtype=np.bool_)
-    full[box.y0 : box.y1, box.x0 : box.x1] = pixels_above(values, box.width, box.height, threshold)
+    full[box.y0 : box.y1, box.x0 : box.x1] = resize(values, box.width, box.height) > threshold
     return full
-
-
-def pixels_above(
-    values: NDArray[np.float32], width_px: int, height_px: int, threshold: float
-) -> NDArray[np.bool_]:
-    """Where a map of logits, float32 (h, w), is above the threshold at another size.
-
-    A map that shrinks on both axes is averaged exactly, or thin lines would be lost. Maps are
-    small: that takes 0.03 ms at most from 96 x 96.
-
-    Returns:
-        bool (height_px, width_px).
-    """
-    import cv2
-
-    if width_px <= values.shape[1] and height_px <= values.shape[0]:
-        size = (width_px, height_px)
-        return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA) > threshold)
-    return np.asarray(resize(values, width_px, height_px) > threshold)
 
 
 def resize(

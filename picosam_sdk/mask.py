@@ -138,7 +138,7 @@ class Mask:
             The box, and bool (height, width) of its size, read-only. Outside of it is no object.
         """
         box = self.roi.to_pixels(*self.size_px)
-        bits = geometry.pixels_above(self.logits, box.width, box.height, self.threshold)
+        bits = geometry.resize(self.logits, box.width, box.height) > self.threshold
         bits.flags.writeable = False
         return box, bits
 
