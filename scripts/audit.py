@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from check_aarch64 import all_requirements
+from matrix import all_requirements
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT_S = 600

@@ -134,6 +134,13 @@ def targets(root: Path) -> dict[str, list[str]]:
     return found
 
 
+def all_requirements(root: Path) -> list[str]:
+    """What the core needs, and what each plugin needs with all its extras."""
+    found = targets(root)
+    return sorted({line for name in found if not name.startswith(f"{CORE}[")
+                   for line in found[name]})  # fmt: skip
+
+
 def _needs(projects: dict[str, dict[str, Any]], line: str) -> set[str]:
     """What a requirement stands for, from other people's projects."""
     requirement = Requirement(line)
