@@ -29,7 +29,7 @@ test: lint ## lint, types, layers and all tests (WORKERS=n at a time, 2)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 fuzz: $(VENV)/dev.stamp ## damaged input to everything that parses, SECONDS=60 each
-	@$(BIN)/python scripts/fuzz.py --seconds $(or $(SECONDS),60)
+	@$(BIN)/python scripts/fuzz.py --seconds $(or $(SECONDS),60) --jobs $(or $(JOBS),1)
 
 lint: $(VENV)/dev.stamp ## ruff, mypy and the layers between modules
 	@$(BIN)/ruff check
