@@ -102,7 +102,7 @@ class GazeSourceContract:
             source.close()
 
     def establish(self, source: GazeSource) -> None:
-        """Sends until something arrives, then reads what else is under way."""
+        """Sends until something arrives, then reads what else is under way, up to a last one."""
 
         def arrived() -> bool:
             self.send(source, Gaze(0.5, 0.5, time.monotonic_ns()))
@@ -110,6 +110,7 @@ class GazeSourceContract:
             return bool(source.samples())
 
         poll(arrived, f"a first sample; stats: {source.stats}", self.timeout_s)
+        self.exchange(source, Gaze(0.75, 0.25, time.monotonic_ns()))
 
     def exchange(self, source: GazeSource, gaze: Gaze) -> Gaze:
         """Sends a sample, and returns what became of it."""
