@@ -68,4 +68,5 @@ def test_late_growth_is_told_from_what_is_kept() -> None:
     levels = [100.0] * 50 + [140.0] * 350
     assert late_growth_mb(levels) == 0
     assert late_growth_mb([100 + 0.1 * at for at in range(400)]) == pytest.approx(20)
+    assert late_growth_mb([100.0, 140.0, 100.0, 100.0] * 100) == 0  # a moment's need
     assert late_growth_mb([100.0, 200.0]) == 0  # too short to say
