@@ -247,7 +247,7 @@ class FaultySensor(EmulatedImx500Backend):
         super().__init__(
             model, device=EmulatedImx500(_sensor_scene(), fps=25.0, upload_s=0.05), frames=False,
             size_px=(507, 380), settle_frames=2, frame_timeout_s=0.5, inference_frames=10,
-            backoff_s=0.05, progress=False, stall_timeout_s=0.5,
+            backoff_s=0.05, progress=False, stall_timeout_s=2.0,
         )  # fmt: skip
 
     def close(self) -> None:
