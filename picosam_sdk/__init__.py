@@ -8,6 +8,7 @@
         mask = segmenter.segment("photo.jpg", point=(320, 240))
 """
 
+from picosam_sdk import telemetry
 from picosam_sdk.errors import (
     BackendError,
     BackendTimeoutError,
@@ -44,6 +45,8 @@ from picosam_sdk.segmenter import Segmenter
 from picosam_sdk.types import Box, CropRule, Frame, Gaze, Prompt, Roi
 
 __version__ = "0.1.0"
+
+telemetry.turn_off()  # before onnxruntime is loaded
 
 __all__ = [
     "Backend",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from http.server import ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
-from urllib.parse import urlsplit
 
 from picosam_sdk.errors import ConfigError, MissingExtraError
+from picosam_sdk.hosts import is_loopback, name_in
 from picosam_sdk.outbox import Outbox
 from picosam_sdk.stats import BOUNDS_MS, Distribution, Stats
 
@@ -59,7 +58,7 @@ class MetricsServer:
             raise MissingExtraError(error.name or "prometheus_client", "metrics") from error
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collector(stats, outboxes, info))
-        handler = _handler_class(local=_is_local(host)).factory(registry)
+        handler = _handler_class(local=is_loopback(host)).factory(registry)
         try:
             self._server = _Server(host, port, handler)
         except OSError as error:
@@ -95,7 +94,7 @@ def _handler_class(local: bool) -> Any:
         server_version, sys_version = "picosam", ""  # else it tells Python's version
 
         def do_GET(self) -> None:  # noqa: N802 - http.server looks for this name
-            if local and not _is_local(_hostname(self.headers.get("Host", ""))):
+            if local and not is_loopback(name_in(self.headers.get("Host", ""))):
                 self.send_error(421, "This answers to localhost and its addresses alone")
                 return
             super().do_GET()
@@ -107,20 +106,6 @@ def _handler_class(local: bool) -> Any:
             super().end_headers()
 
     return Handler
-
-
-def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class _Server(ThreadingHTTPServer):

@@ -93,6 +93,7 @@ def _open_session(path: Path, threads: int) -> Any:
             f"the ONNX backend needs onnxruntime, which cannot be imported: {error}",
             hint="Install it with: pip install onnxruntime",
         ) from error
+    ort.disable_telemetry_events()  # where it was loaded before the SDK: it reports to its maker
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

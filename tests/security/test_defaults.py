@@ -14,10 +14,11 @@ import pytest
 from picosam_gaze.sources.mqtt import MqttConfig
 from picosam_gaze.sources.udp import UdpConfig
 from picosam_mqtt.settings import ConnectionConfig
-from picosam_web.settings import WebConfig, is_loopback
+from picosam_web.settings import WebConfig
 
 from picosam_sdk import app
 from picosam_sdk.cli.main import main
+from picosam_sdk.hosts import is_loopback
 from picosam_sdk.settings import AppConfig, MetricsConfig, RunConfig
 
 CALLS = ("bind", "listen", "connect", "connect_ex", "sendto")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from picosam_web.access import Access, Ask
-from picosam_web.settings import is_loopback
+
+from picosam_sdk.hosts import is_loopback
 
 TOKEN = "0123456789abcdef"
 ASK = Ask(host="127.0.0.1:8000")

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from picosam_sdk.hosts import is_loopback, name_in
 from picosam_web.guesses import Guesses
-from picosam_web.settings import is_loopback
 
 __all__ = ["Access", "Ask", "Refusal"]
 
@@ -148,22 +148,12 @@ class Access:
 
     def _is_own(self, host: str) -> bool:
         """Against DNS rebinding: a foreign name may lead here, an address cannot be foreign."""
-        name = _hostname(host)
+        name = name_in(host)
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
             return name.removesuffix(".") in self._names
         return address.is_loopback or not self._local or name in self._names
-
-
-def _hostname(host: str) -> str:
-    """The name in a Host header, in small letters; "" if it is not a name and a port alone."""
-    try:
-        parts = urlsplit(f"//{host}")
-        whole = parts.netloc == host and "@" not in host and (parts.port or 0) >= 0
-    except ValueError:
-        return ""
-    return (parts.hostname or "") if whole else ""
 
 
 def _same_host(origin: str, host: str) -> bool:

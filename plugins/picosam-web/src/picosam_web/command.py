@@ -112,7 +112,7 @@ def _web_keys(args: argparse.Namespace) -> tuple[dict[str, Any], str]:
     """The keys of the page's table that the command line gives, and the token to print."""
     import secrets
 
-    from picosam_web.settings import is_loopback
+    from picosam_sdk.hosts import is_loopback
 
     keys: dict[str, Any] = {}
     if args.host is not None:
@@ -164,7 +164,7 @@ def _address(page: WebPublisher, token: str) -> str:
 
 
 def _notes(page: WebPublisher, left_out: list[str]) -> Iterator[str]:
-    from picosam_web.settings import is_loopback
+    from picosam_sdk.hosts import is_loopback
 
     if page.config.picture:
         yield "The page gets the picture, too; leave --picture out for masks only."

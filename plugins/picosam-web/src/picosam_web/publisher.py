@@ -17,11 +17,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from picosam_sdk.errors import ConfigError, PicoSamError, PublishError
+from picosam_sdk.hosts import is_loopback
 from picosam_sdk.interfaces import Context, Publisher
 from picosam_sdk.mask import Result
 from picosam_sdk.payload import encode_result
 from picosam_web import state
-from picosam_web.settings import MIN_TOKEN_CHARACTERS, WebConfig, is_loopback
+from picosam_web.settings import MIN_TOKEN_CHARACTERS, WebConfig
 
 if TYPE_CHECKING:
     from picosam_web.hub import Hub, Message

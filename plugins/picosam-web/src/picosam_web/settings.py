@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
 from picosam_sdk.config import Secret, check
+from picosam_sdk.hosts import is_loopback
 
-__all__ = ["MIN_TOKEN_CHARACTERS", "WebConfig", "is_loopback"]
+__all__ = ["MIN_TOKEN_CHARACTERS", "WebConfig"]
 
 MIN_TOKEN_CHARACTERS = 16
 """A shorter one can be guessed over a network."""
@@ -61,13 +61,3 @@ class WebConfig:
         check(1 <= self.jpeg_quality <= 100, "jpeg_quality", "1 to 100", self.jpeg_quality)
         check(0 <= self.max_rate_hz < 1e6, "max_rate_hz", "a rate, or 0", self.max_rate_hz)
         check(1 <= self.max_clients <= 1000, "max_clients", "1 to 1000", self.max_clients)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is reached from this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
