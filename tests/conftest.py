@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -52,3 +54,12 @@ def data_dir() -> Path:
     folder = Path(os.environ["PICOSAM_DATA"])
     assert folder.is_dir(), f"PICOSAM_DATA names no folder: {folder}"
     return folder
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Without Python's cyclic collector: what is not freed by then is held in a cycle."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,14 +53,6 @@ class Maker:
         segmenter = Failing()
         self.made.append(weakref.ref(segmenter))
         return segmenter
-
-
-@pytest.fixture
-def no_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 def ask() -> Prompt:

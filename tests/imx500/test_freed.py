@@ -6,9 +6,8 @@ for a collection, which comes seldom where few objects are made.
 
 from __future__ import annotations
 
-import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,6 @@ from tests.imx500.conftest import FAST, QUICK, red_scene
 ROI = Roi(0.3, 0.3, 0.4, 0.4)
 
 
-@pytest.fixture
-def no_collection() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 def opened(model: Path, faults: Faults) -> tuple[EmulatedImx500Backend, EmulatedImx500]:
     device = EmulatedImx500(red_scene()[0], faults=faults, **FAST)
     return EmulatedImx500Backend(model, device=device, **QUICK, restarts=1), device
@@ -40,32 +31,29 @@ def read_on(backend: EmulatedImx500Backend) -> None:
         backend.read(10)
 
 
-@pytest.mark.usefixtures("no_collection")
-def test_one_that_worked(model: Path) -> None:
+Left = tuple["weakref.ref[EmulatedImx500Backend]", "weakref.ref[EmulatedImx500]"]
+"""What a use leaves behind once it has returned: ways to see whether they are still there."""
+
+
+def worked(model: Path) -> Left:
     backend, device = opened(model, Faults())
     backend.aim(ROI)
     assert backend.read(10).mask is not None
     backend.close()
-    alive = weakref.ref(backend), weakref.ref(device)
-    del backend, device
-    assert [reference() for reference in alive] == [None, None]
+    return weakref.ref(backend), weakref.ref(device)
 
 
-@pytest.mark.usefixtures("no_collection")
-def test_one_whose_camera_was_opened_again(model: Path) -> None:
+def opened_again(model: Path) -> Left:
     backend, device = opened(model, Faults(starts=1, network_lost_after=5))
     backend.aim(ROI)
     assert backend.read(10).mask is not None
     while not backend.stats["restarts"]:
         backend.read(10)
     backend.close()
-    alive = weakref.ref(backend), weakref.ref(device)
-    del backend, device
-    assert [reference() for reference in alive] == [None, None]
+    return weakref.ref(backend), weakref.ref(device)
 
 
-@pytest.mark.usefixtures("no_collection")
-def test_one_that_failed_for_good(model: Path) -> None:
+def failed_for_good(model: Path) -> Left:
     backend, device = opened(model, Faults(network_lost_after=5))
     backend.aim(ROI)
     with pytest.raises(BackendTimeoutError, match="does not keep running"):
@@ -73,6 +61,10 @@ def test_one_that_failed_for_good(model: Path) -> None:
     backend.close()
     with pytest.raises(BackendError, match="closed"):
         backend.read(1)
-    alive = weakref.ref(backend), weakref.ref(device)
-    del backend, device
-    assert [reference() for reference in alive] == [None, None]
+    return weakref.ref(backend), weakref.ref(device)
+
+
+@pytest.mark.usefixtures("no_collection")
+@pytest.mark.parametrize("use", [worked, opened_again, failed_for_good])
+def test_a_closed_one_is_gone(use: Callable[[Path], Left], model: Path) -> None:
+    assert [reference() for reference in use(model)] == [None, None]
