@@ -60,11 +60,11 @@ class RtspConfig:
         text = self.url.reveal("url")
         try:
             parts = urlsplit(text)
-            valid = bool(parts.hostname) and parts.port != 0
+            _ = parts.port  # which raises if it is none
         except ValueError:
-            parts, valid = urlsplit(""), False
+            parts = urlsplit("")
         plain = re.fullmatch(r"[^\s\x00-\x1f]+", text) is not None
-        check(plain and parts.scheme in _SCHEMES and valid, "url",
+        check(plain and parts.scheme in _SCHEMES and bool(parts.hostname), "url",
               f"a URL that begins with {', '.join(f'{scheme}://' for scheme in _SCHEMES)} and has "
               "a host", "another text (not shown: it is a secret)")  # fmt: skip
         return parts

@@ -157,7 +157,7 @@ def _unzip(path: Path) -> dict[str, bytes]:
 def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     """A file of the archive, unpacked no further than to the size that it claims."""
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise NotImplementedError(f"compression method {entry.compress_type}")
+        raise zipfile.BadZipFile(f"compression method {entry.compress_type}, which is not read")
     with archive.open(entry) as file:
         return file.read(entry.file_size + 1)
 
