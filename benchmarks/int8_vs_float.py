@@ -13,14 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from picosam_sdk.backends.onnx import OnnxBackend
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks import timing
 
 
 def main() -> None:
@@ -39,7 +43,7 @@ def main() -> None:
             pairs = {"models": tuple(args.models)}
         else:
             pairs = {name: random_models(name, Path(folder)) for name in args.network}
-        rows = {name: race(*pair, args.rounds) for name, pair in pairs.items()}
+        rows = {name: compare(*pair, args.rounds) for name, pair in pairs.items()}
     if args.json:
         print(json.dumps(rows, indent=2))
         return
@@ -68,20 +72,15 @@ def random_models(name: str, folder: Path) -> tuple[Path, Path]:
     return float32, int8
 
 
-def race(float32: Path, int8: Path, rounds: int) -> dict[str, Any]:
+def compare(float32: Path, int8: Path, rounds: int) -> dict[str, Any]:
     """Times both models on one crop, in turns."""
     backends = {"float32": OnnxBackend(float32), "int8": OnnxBackend(int8)}
     size = backends["float32"].card.crop.size_px
     crop = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-    times: dict[str, list[int]] = {name: [] for name in backends}
-    for number in range(rounds + 20):
-        for name, backend in backends.items():
-            began = time.perf_counter_ns()
-            backend.infer(crop)
-            if number >= 20:  # the first runs warm the caches
-                times[name].append(time.perf_counter_ns() - began)
-    best = {name: min(values) / 1e6 for name, values in times.items()}
-    median = {name: statistics.median(values) / 1e6 for name, values in times.items()}
+    calls = {name: lambda b=backend: b.infer(crop) for name, backend in backends.items()}
+    times = timing.race(calls, rounds, warm_up=20)
+    best = {name: min(values) for name, values in times.items()}
+    median = {name: statistics.median(values) for name, values in times.items()}
     return {
         "float32_ms": best["float32"],
         "int8_ms": best["int8"],

@@ -30,7 +30,8 @@ def whole_path(rounds: int = 300, **options: Any) -> dict[str, Any]:
     """Times ``segment(image, roi)`` and the bare run of the network on the same crop.
 
     The picture is a bundled photograph enlarged to 1280 x 720, the ROIs are :data:`ROI_SIZES_PX`.
-    Runs take turns, so that noise meets both alike; figures are medians.
+    Runs take turns, so that noise meets both alike; figures are medians. The message and all else
+    that ``make bench`` measures is not in it.
 
     Args:
         rounds: runs of each, per ROI.
