@@ -115,4 +115,6 @@ def describe(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from benchmarks.guard import guarded
+
+    sys.exit(guarded(main))

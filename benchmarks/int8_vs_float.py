@@ -25,6 +25,7 @@ from picosam_sdk.backends.onnx import OnnxBackend
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import timing
+from benchmarks.guard import guarded
 
 
 def main() -> None:
@@ -91,4 +92,4 @@ def compare(float32: Path, int8: Path, rounds: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(main))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def draw(report: dict[str, Any], path: Path) -> bool:
 
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     scores = [100 * row["miou"] for row in rows if "miou" in row]
-    low = min(scores, default=0) - 14
+    low = min(scores, default=0) - 18
     for number, row in enumerate(sorted(rows, key=lambda row: float(row["ms"]))):
         ours = row["name"].startswith("PicoSAM3")
         colour = "tab:red" if ours else "tab:blue"
@@ -35,12 +36,15 @@ def draw(report: dict[str, Any], path: Path) -> bool:
         size = 30 + 28 * row["parameters"] / 1e6
         axes.scatter(row["ms"], y, s=size, c=colour if measured else "none", alpha=0.65,
                      edgecolors=colour, linestyles="-" if measured else ":")  # fmt: skip
-        right, above = row["ms"] > 200, number % 2 == 0  # so that neighbours' names do not meet
+        above = number % 2 == 0  # so that neighbours' names do not meet
+        clear = math.sqrt(size) / 2 + 3  # points from the marker's middle
         axes.annotate(
-            row["name"], (row["ms"], y), xytext=(-10 if right else 8, 7 if above else -13),
-            textcoords="offset points", fontsize=8, ha="right" if right else "left",
+            row["name"], (row["ms"], y), xytext=(0, clear if above else -clear),
+            textcoords="offset points", fontsize=8, ha="center", va="bottom" if above else "top",
         )  # fmt: skip
     axes.set_xscale("log")
+    times = [row["ms"] for row in rows]
+    axes.set_xlim(min(times) / 3, max(times) * 4)  # room for the names
     axes.set_xlabel("ms for one prompt on a new picture of 1280 x 720, one thread (log)")
     if scores:
         axes.set_ylabel(f"mIoU, exact boxes, {report['peers']['objects']} objects")

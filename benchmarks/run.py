@@ -141,7 +141,6 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    from benchmarks.guard import guarded
+
+    sys.exit(guarded(main))

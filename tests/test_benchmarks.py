@@ -41,6 +41,19 @@ def test_help(script: str) -> None:
     assert "usage" in run(f"benchmarks/{script}.py", "--help").stdout
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("run", "--from", "nope.json"), ("run", "--quick", "--only", "peers", "--data", "nope"),
+     ("int8_vs_float", "--models", "nope.onnx", "nope.onnx")],
+)  # fmt: skip
+def test_a_file_that_is_not_there_is_one_line(words: tuple[str, ...]) -> None:
+    script, *rest = words
+    done = run(f"benchmarks/{script}.py", *rest, expected=2)
+    assert "expected" in done.stderr
+    assert "nope" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_path_roofline_and_peers(tmp_path: Path) -> None:
     report = report_of(tmp_path, "path", "roofline", "peers")
 
