@@ -76,10 +76,13 @@ def _sensor(how: str) -> Kind:
     return Kind(f"sensor {how}", 0.15, act, "sensor")
 
 
-def _flush(world: World, rng: random.Random) -> bool:
-    order = world.pipelines["host"].orders / "publisher.flush"
-    order.touch()
-    return world.restart("host", lambda: not order.exists())
+def _at_the_end(role: str, step: str) -> Kind:
+    def act(world: World, rng: random.Random) -> bool:
+        order = world.pipelines["host"].orders / f"{role}.{step}"
+        order.touch()
+        return world.restart("host", lambda: not order.exists())
+
+    return Kind(f"{role} {step} raises at SIGTERM", 0.1, act)
 
 
 def _freeze(world: World, rng: random.Random) -> None:
@@ -134,6 +137,7 @@ KINDS = (
     *(_order(f"roi {how}", 2) for how in ("raise", "nan", "outside", "none", "wrong-type")),
     *(_order(f"filter {how}", 2) for how in ("raise", "none", "wrong-type")),
     *(_order(f"publisher {how}", 2) for how in ("raise", "stall")),
+    *(_order(f"{role} stall", 0.5) for role in ("roi", "filter")),
     *(_order(f"clock {how}", 2) for how in ("forward", "back")),
     *(_order(f"camera {how}", 0.4, mends=True) for how in ("raise", "empty", "shape")),
     _order("camera small", 2, mends=True),
@@ -168,7 +172,9 @@ KINDS = (
         )
     ),
     _order("roi observe", 1),
-    Kind("publisher flush raises at SIGTERM", 0.1, _flush),
+    _in_turn("filter raises, also when reset", 0.3, "host", "filter.reset", "filter.raise"),
+    _at_the_end("publisher", "flush"),
+    _at_the_end("filter", "close"),
     Kind("video never one", 0.1, bad_video),
     Kind("video broken in the middle", 0.15, broken_in_the_middle),
     Kind("verb raises", 0.05, broken_command),

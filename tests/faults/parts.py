@@ -170,6 +170,12 @@ class FaultyFilter(MaskFilter):
         super().__init__(config, context)
         self._orders = Orders()
 
+    def reset(self) -> None:
+        self._orders.refuse("filter", "reset")
+
+    def close(self) -> None:
+        self._orders.refuse("filter", "close")
+
     def apply(self, mask: Any, now_ns: int) -> Any:
         self._orders.obey("filter")
         if self._orders.taken("filter", "none"):
