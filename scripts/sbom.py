@@ -28,10 +28,10 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 SPEC = "1.6"
-_REQUIREMENT = re.compile(
-    r"\s*([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*\(?([^;()]*)\)?\s*(?:;(.*))?"
-)
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 _SPDX = re.compile(r"[A-Za-z0-9.+-]+")
 
@@ -80,7 +80,7 @@ def bill(wheel: Path, resolved: bool = False) -> dict[str, Any]:
                     if not name.endswith("/")}  # fmt: skip
     about = _about(contents)
     name, version = str(about["Name"]), str(about["Version"])
-    root = f"pkg:pypi/{_canonical(name)}@{version}"
+    root = f"pkg:pypi/{canonicalize_name(name)}@{version}"
     needed = _requirements(about.get_all("Requires-Dist") or [])
     dependencies, links = _dependencies(needed, resolved)
     document = {
@@ -188,12 +188,10 @@ def _requirements(lines: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
     """Of each package what is required, and by which extra; "" for by all."""
     found: dict[str, list[tuple[str, str]]] = {}
     for line in lines:
-        match = _REQUIREMENT.fullmatch(line)
-        if match is None:
-            raise ValueError(f"a requirement that cannot be read: {line}")
-        extra = _EXTRA.search(match[3] or "")
-        entry = (match[2].strip() or "any version", extra[1] if extra else "")
-        entries = found.setdefault(_canonical(match[1]), [])
+        one = Requirement(line)
+        extra = _EXTRA.search(str(one.marker or ""))
+        entry = (str(one.specifier) or "any version", extra[1] if extra else "")
+        entries = found.setdefault(canonicalize_name(one.name), [])
         if entry not in entries:
             entries.append(entry)
     return found
@@ -255,10 +253,6 @@ def _licence_of(about: Any) -> Component:
 def _ref(name: str, resolved: bool) -> str:
     about = _installed(name) if resolved else None
     return f"pkg:pypi/{name}" + (f"@{about['Version']}" if about is not None else "")
-
-
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 if __name__ == "__main__":
