@@ -22,7 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.pipelines import broker, configuration, mosquitto, run_child
+from benchmarks.pipelines import broker, configuration, measured_run, mosquitto
 
 LIMIT_MB = 4.0
 """What the allocator may gain or lose: less than 50 bytes a frame over 100,000 of them."""
@@ -69,12 +69,12 @@ def measure_growth(frames: int) -> dict[str, Any]:
                 )
                 names.append("mqtt")
             config = configuration(folder, _ROIS, publishers=_FILTER + publishers)
-            lines = run_child(config, frames=frames)
+            lines = measured_run(config, frames=frames)
     return {"publishers": names, **judge(lines)}
 
 
 def judge(lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the lines of a child say of its memory."""
+    """What the lines of a run say of its memory."""
     samples = [line for line in lines if line["frames"] > 0]
     total = samples[-1]["frames"]
 

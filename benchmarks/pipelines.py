@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HOST", "broker", "configuration", "mosquitto", "measure_pipelines", "run_child"]
+__all__ = ["HOST", "broker", "configuration", "mosquitto", "measure_pipelines", "measured_run"]
 
 HOST = "127.0.0.1"
-_CHILD = Path(__file__).with_name("child.py")
+_PROGRAM = Path(__file__).with_name("measured_run.py")
 _ROI = '[[roi]]\nkind = "fixed"\nbox = [0.3, 0.2, 0.4, 0.6]\n'
 _FOLLOW = f'[[roi]]\nkind = "follow"\n{_ROI}'
 
@@ -47,7 +47,7 @@ def measure_pipelines(seconds: float, paced_s: float, turns: int) -> dict[str, A
             "the camera alone": lambda: _camera_alone(seconds)
         }
         for label, rois in plans.items():
-            unpaced[label] = lambda r=rois: rates(run_child(configuration(folder, r), seconds))
+            unpaced[label] = lambda r=rois: rates(measured_run(configuration(folder, r), seconds))
         paced: dict[str, Callable[[], dict[str, float]]] = {}
         if mosquitto() is None:
             found["left_out"].append("MQTT: mosquitto is not installed")
@@ -84,14 +84,14 @@ def configuration(
     return path
 
 
-def run_child(config: Path, seconds: float = 0, *, frames: int = 0) -> list[dict[str, Any]]:
+def measured_run(config: Path, seconds: float = 0, *, frames: int = 0) -> list[dict[str, Any]]:
     """Runs it, and gives the lines that it printed; the last holds its statistics.
 
     Raises:
         RuntimeError: it failed.
     """
     every_s = min(0.5, seconds / 8 or 0.5)
-    command = [sys.executable, str(_CHILD), str(config), "--every", str(every_s),
+    command = [sys.executable, str(_PROGRAM), str(config), "--every", str(every_s),
                "--seconds", str(seconds), "--frames", str(frames)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -215,7 +215,7 @@ def _published(folder: Path, qos: int, fps: float, seconds: float) -> dict[str, 
         )
         config = configuration(folder, _FOLLOW, fps=fps, publishers=publishers)
         try:
-            found: dict[str, Any] = rates(run_child(config, seconds))
+            found: dict[str, Any] = rates(measured_run(config, seconds))
         finally:
             subscriber.close()
     arrivals = zip(subscriber.arrived_s, subscriber.latencies_ms, strict=True)

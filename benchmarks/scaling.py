@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.path import picture
-from benchmarks.pipelines import configuration, rates, run_child
+from benchmarks.pipelines import configuration, measured_run, rates
 from benchmarks.timing import race, summary
 from picosam_sdk import Roi, Segmenter
 
@@ -71,5 +71,5 @@ def _publishers(seconds: float) -> list[dict[str, Any]]:
                 for number in range(count)
             )
             config = configuration(folder, _ROI, fps=30, publishers=publishers)
-            rows.append({"count": count, **rates(run_child(config, seconds))})
+            rows.append({"count": count, **rates(measured_run(config, seconds))})
     return rows

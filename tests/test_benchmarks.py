@@ -36,7 +36,7 @@ def report_of(tmp_path: Path, *parts: str) -> dict[str, Any]:
     return dict(json.loads(path.read_text()))
 
 
-@pytest.mark.parametrize("script", ["run", "growth", "child", "int8_vs_float"])
+@pytest.mark.parametrize("script", ["run", "growth", "measured_run", "int8_vs_float"])
 def test_help(script: str) -> None:
     assert "usage" in run(f"benchmarks/{script}.py", "--help").stdout
 

@@ -1,6 +1,6 @@
 """Runs a configuration as 'picosam run' does, and tells of its own process as it goes.
 
-python benchmarks/child.py picosam.toml --seconds 5
+python benchmarks/measured_run.py picosam.toml --seconds 5
 
 Prints a line of JSON every --every seconds: t_s, cpu_s, rss_kb, frames, threads; at the end one
 with all statistics. SIGTERM ends it cleanly.
