@@ -26,6 +26,9 @@ MAX_PIXELS = 1 << 28
 _MAX_DIGITS = 7
 """Characters of one number: 35 bits, more than a count of MAX_PIXELS needs."""
 
+_SMALL = 1 << 14
+"""Pixels of a mask below which the characters of its counts are looked up."""
+
 
 def encode(mask: NDArray[Any]) -> dict[str, Any]:
     """Makes COCO's compressed RLE of a mask.
@@ -59,7 +62,7 @@ def encode(mask: NDArray[Any]) -> dict[str, Any]:
     ends[-1] = flat.size
     counts = ends[1:] - ends[:-1]
     height, width = mask.shape
-    return {"size": [height, width], "counts": _to_string(counts)}
+    return {"size": [height, width], "counts": _to_string(counts, flat.size)}
 
 
 def decode(rle: Mapping[str, Any]) -> NDArray[np.bool_]:
@@ -104,22 +107,31 @@ def _size(rle: Any) -> tuple[int, int]:
     return height, width
 
 
-def _to_string(counts: NDArray[np.int64]) -> str:
+def _to_string(counts: NDArray[np.int64], pixels: int) -> str:
     rest = counts.copy()
     rest[3:] -= counts[1:-2]
-    return "".join(map(_characters, rest.tolist()))
+    codes = _small_codes()[rest + _SMALL] if pixels < _SMALL else _codes(rest)
+    return codes.tobytes().translate(None, b"\0").decode("ascii")
 
 
-@lru_cache(maxsize=4096)
-def _characters(number: int) -> str:
-    """One number's groups of 5 bits. Masks are made of few different ones."""
-    text = ""
-    while True:
-        digit = number & 0x1F
-        number >>= 5
-        if number == (-1 if digit & 0x10 else 0):  # the sign is already in the digit
-            return text + chr(digit + 48)
-        text += chr(digit + 0x20 + 48)
+def _codes(numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Each number's characters, the first in the lowest byte; 0 where there is none."""
+    codes = np.zeros(numbers.shape, "<u8")
+    unfinished = np.ones(numbers.shape, np.bool_)
+    for place in range(_MAX_DIGITS):
+        digits = numbers & 0x1F
+        numbers = numbers >> 5
+        more = numbers != -(digits >> 4)  # the sign is already in the digit
+        characters = np.where(unfinished, digits + 0x20 * more + 48, 0)
+        codes |= characters.astype(np.uint64) << np.uint64(8 * place)
+        unfinished &= more
+    return codes
+
+
+@lru_cache(maxsize=1)
+def _small_codes() -> NDArray[np.uint64]:
+    """Those of all numbers that masks of the networks' sizes are made of."""
+    return _codes(np.arange(-_SMALL, _SMALL))
 
 
 def _from_string(text: str | bytes) -> NDArray[np.int64]:
