@@ -145,13 +145,15 @@ def test_race_takes_turns() -> None:
 
 
 def test_goals_are_judged_by_the_figures() -> None:
-    def path(ratio: float) -> dict[str, Any]:
-        return {"rows": [{"network": "int8", "threads": 1, "batch": 1, "side_px": 300,
-                          "whole_ratio": ratio, "bare_best_ms": 1.0}]}  # fmt: skip
+    def met(whole: float, segment: float) -> list[bool]:
+        row = {"network": "int8", "threads": 1, "batch": 1, "side_px": 300, "bare_best_ms": 1.0,
+               "whole_ratio": whole, "segment_ratio": segment}  # fmt: skip
+        rows = [{**row, "side_px": 100, "whole_ratio": 1.0, "segment_ratio": 1.0}, row]
+        return [row["met"] for row in check_goals({"path": {"rows": rows}})]
 
-    met = {row["kind"]: row["met"] for row in check_goals({"path": path(1.2)})}
-    assert met == {"must": True, "aim": False}
-    assert not any(row["met"] for row in check_goals({"path": path(1.3)}))
+    assert met(1.2, 1.1) == [True, False, True]
+    assert met(1.3, 1.2) == [False, False, True]
+    assert met(1.3, 1.26) == [False, False, False]
     assert check_goals({}) == []
 
 
