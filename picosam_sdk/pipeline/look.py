@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -118,6 +119,7 @@ def recover(
         watch.expect(pause_s + _OPENING_S)
         if watch.wait(pause_s):
             raise Ended
+        gc.collect()  # cameras are full of cycles, which would keep their buffers for a while
         try:
             open_again()
         except Exception as failure:

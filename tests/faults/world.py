@@ -30,6 +30,13 @@ ROOT = Path(__file__).parents[2]
 LIMIT_S = 12.0
 WARM_S = 15.0
 _LATE_SAMPLES = 180  # at two a second
+QUIET_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",  # else freed blocks are kept once for each thread that had some
+    "MALLOC_MMAP_THRESHOLD_": "131072",  # else it rises to the largest block that was ever freed
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
+"""So that glibc gives back what is freed, and memory grows by what is held."""
+
 _DISK = "24m"  # two spools, whose logs may grow to 4 MB each, and room
 
 
@@ -78,9 +85,7 @@ class PipelineProcess:
         path = os.pathsep.join((str(plugin), str(ROOT)))
         scratch = self.folder / "tmp"  # where a killed one leaves what it would have removed
         scratch.mkdir(exist_ok=True)
-        # One arena: with many, glibc keeps freed blocks once for each that a thread ever used, and
-        # growth would say more about which thread opened the sensor than about what is held.
-        environment = {"MALLOC_ARENA_MAX": "1", **os.environ, "OMP_NUM_THREADS": "1",
+        environment = {**QUIET_MALLOC, **os.environ, "OMP_NUM_THREADS": "1",
                        "PYTHONPATH": path, "FAULTS_DIR": str(self.orders),
                        "TMPDIR": str(scratch)}  # fmt: skip
         for order in self.orders.iterdir():  # what the one before did not come to

@@ -6,7 +6,7 @@ import ipaddress
 
 from picosam_web.inputs import RateLimit
 
-__all__ = ["BURST", "RATE_HZ", "Guesses"]
+__all__ = ["BURST", "RATE_HZ", "Guesses", "network_of"]
 
 BURST = 10
 """Wrong tokens that an address may give at once."""
@@ -30,12 +30,12 @@ class Guesses:
 
     def spent(self, address: str) -> bool:
         """Whether no further guess of it is looked at now."""
-        limit = self._limits.get(_network(address))
+        limit = self._limits.get(network_of(address))
         return limit is not None and limit.empty
 
     def count(self, address: str) -> None:
         """A wrong token came from it."""
-        key = _network(address)
+        key = network_of(address)
         limit = self._limits.pop(key, None) or RateLimit(self._rate_hz, self._burst)
         self._limits[key] = limit  # now the last; the first is silent longest
         limit.exceeded()
@@ -43,7 +43,7 @@ class Guesses:
             del self._limits[next(iter(self._limits))]
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Who is behind an address: in IPv6, everybody has as many as there are in a /64."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
@@ -52,4 +52,4 @@ def _network(address: str) -> str:
     mapped = getattr(ip, "ipv4_mapped", None) or ip
     if mapped.version == 4:
         return str(mapped)
-    return str(ipaddress.ip_network((int(mapped), 64), strict=False))
+    return str(ipaddress.ipnetwork_of((int(mapped), 64), strict=False))

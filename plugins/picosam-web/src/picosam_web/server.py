@@ -64,14 +64,16 @@ class Server:
     def __init__(self, site: Any, listener: socket.socket, tick: Callable[[], None]) -> None:
         import uvicorn
 
+        from picosam_web.connections import MAX_CONNECTIONS, BoundedProtocol
+
         self._tick = tick
         self._listener = listener
         self._uvicorn = uvicorn.Server(
             uvicorn.Config(
-                site, loop="asyncio", http="h11", ws="websockets-sansio", lifespan="off",
+                site, loop="asyncio", http=BoundedProtocol, ws="websockets-sansio", lifespan="off",
                 log_config=None, log_level="error", access_log=False, server_header=False,
-                proxy_headers=False, ws_max_size=MAX_MESSAGE_BYTES, limit_concurrency=128,
-                timeout_graceful_shutdown=1,
+                proxy_headers=False, ws_max_size=MAX_MESSAGE_BYTES,
+                limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=1,
             )
         )  # fmt: skip
         self._loop: asyncio.AbstractEventLoop | None = None

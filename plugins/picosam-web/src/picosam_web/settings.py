@@ -60,4 +60,4 @@ class WebConfig:
         check(16 <= self.picture_px <= 8192, "picture_px", "16 to 8192 px", self.picture_px)
         check(1 <= self.jpeg_quality <= 100, "jpeg_quality", "1 to 100", self.jpeg_quality)
         check(0 <= self.max_rate_hz < 1e6, "max_rate_hz", "a rate, or 0", self.max_rate_hz)
-        check(1 <= self.max_clients <= 1000, "max_clients", "1 to 1000", self.max_clients)
+        check(1 <= self.max_clients <= 200, "max_clients", "1 to 200", self.max_clients)
