@@ -28,7 +28,7 @@ class BoundedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        peers = (each.client for each in self.connections)  # pages' WebSockets, too
+        peers = (getattr(each, "client", None) for each in self.connections)  # pages, too
         ours = network_of(self.client[0]) if self.client else ""
         if sum(network_of(peer[0]) == ours for peer in peers if peer) > MAX_CONNECTIONS_EACH:
             transport.abort()

@@ -52,4 +52,4 @@ def network_of(address: str) -> str:
     mapped = getattr(ip, "ipv4_mapped", None) or ip
     if mapped.version == 4:
         return str(mapped)
-    return str(ipaddress.ipnetwork_of((int(mapped), 64), strict=False))
+    return str(ipaddress.ip_network((int(mapped), 64), strict=False))
