@@ -30,16 +30,15 @@ def _path(report: dict[str, Any]) -> Iterator[Row]:
         for row in report.get("path", {}).get("rows", [])
         if row["threads"] == 1 and row["batch"] == 1
     }
-    for name in ("int8", "float32"):
-        measured, worst = _ratios(rows, name, "whole_ratio")
+    for kind, goal, network, ratio, limit in (
+        ("must", "whole path at most 1.25 x the bare network", "int8", "whole_ratio", 1.25),
+        ("aim", "whole path at most 1.1 x", "int8", "whole_ratio", 1.1),
+        ("must", "segment, for which a loop waits, at most 1.25 x", "int8", "segment_ratio", 1.25),
+        ("aim", "whole path at most 1.25 x", "float32", "whole_ratio", 1.25),
+    ):
+        measured, worst = _ratios(rows, network, ratio)
         if measured:
-            goal = f"whole path at most 1.25 x the bare network ({name})"
-            yield "must" if name == "int8" else "aim", goal, measured, worst <= 1.25
-    measured, worst = _ratios(rows, "int8", "whole_ratio")
-    if measured:
-        yield "aim", "whole path at most 1.1 x (int8)", measured, worst <= 1.1
-        measured, worst = _ratios(rows, "int8", "segment_ratio")
-        yield "must", "what the loop waits for at most 1.25 x (int8)", measured, worst <= 1.25
+            yield kind, f"{goal} ({network})", measured, worst <= limit
     pair = [row["bare_best_ms"] for (_, side), row in sorted(rows.items()) if side == 300]
     if len(pair) == 2:  # "float32" comes before "int8"
         ratio = pair[1] / pair[0]

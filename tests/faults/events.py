@@ -24,7 +24,7 @@ LONGEST_GAP_S = 1.0
 LONGEST_MENDING_S = 3.0
 """The same for a fault of the camera or backend, which is opened again after a pause."""
 
-MOST_GROWTH_MB, MOST_LATE_GROWTH_MB, MOST_THREADS = 60.0, 15.0, 40
+MOST_GROWTH_MB, MOST_LATE_GROWTH_MB, MOST_THREADS = 30.0, 8.0, 40
 """Of a process: within its life, from its life's second quarter to its last, at any time."""
 
 

@@ -41,16 +41,25 @@ class Failing:
         pass
 
 
+class Knotted(Failing):
+    """One that holds itself, as cameras do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.knot = self
+
+
 class Maker:
     """Opens them, and looks whether those before are still there."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: type[Failing] = Failing) -> None:
+        self.kind = kind
         self.made: list[weakref.ref[Failing]] = []
         self.alive: list[int] = []
 
     def __call__(self) -> Any:
         self.alive.append(sum(reference() is not None for reference in self.made))
-        segmenter = Failing()
+        segmenter = self.kind()
         self.made.append(weakref.ref(segmenter))
         return segmenter
 
@@ -65,6 +74,15 @@ WATCH = Watch(lambda timeout_s: False, lambda within_s: None)
 @pytest.mark.usefixtures("no_collection")
 def test_of_a_sensor() -> None:
     maker = Maker()
+    eye = SensorEye(maker, Stats(), WATCH, "failing")
+    eye.open()
+    for _ in range(3):
+        assert eye.look(ask) is None
+    assert maker.alive == [0, 0, 0, 0]
+
+
+def test_of_a_sensor_that_holds_itself() -> None:
+    maker = Maker(Knotted)
     eye = SensorEye(maker, Stats(), WATCH, "failing")
     eye.open()
     for _ in range(3):

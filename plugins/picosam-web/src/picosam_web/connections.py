@@ -44,9 +44,10 @@ class BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        upgraded = self.transport.get_protocol() is not self  # it is a page's WebSocket now
-        if upgraded or self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._forget()  # all of it is here
+        is_websocket = self.transport.get_protocol() is not self
+        is_here = self.conn.their_state not in (h11.IDLE, h11.SEND_BODY)
+        if is_websocket or is_here:
+            self._forget()
         elif self._timer is None:
             self._timer = self.loop.call_later(REQUEST_S, self.transport.abort)
 
