@@ -21,6 +21,7 @@ class FaultProxy:
         bytes_per_s: 0 for no limit.
         silent: nothing is passed on, and nothing closed.
         refuse: new connections are closed at once.
+        served: connections that stood, both ends of them.
     """
 
     def __init__(self, port: int) -> None:
@@ -28,7 +29,7 @@ class FaultProxy:
         self.bytes_per_s = 0.0
         self.silent = False
         self.refuse = False
-        self.accepted = 0
+        self.served = 0
         self._to = port
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -68,7 +69,6 @@ class FaultProxy:
                 near, _ = self._server.accept()
             except OSError:
                 return
-            self.accepted += 1
             try:
                 far = socket.create_connection((HOST, self._to), 1.0)
             except OSError:
@@ -82,6 +82,7 @@ class FaultProxy:
             with self._lock:
                 self._sockets += [near, far]
             self._spawn(self._serve, near, far)
+            self.served += 1
 
     def _serve(self, near: socket.socket, far: socket.socket) -> None:
         back = threading.Thread(target=self._pump, args=(far, near), daemon=True)

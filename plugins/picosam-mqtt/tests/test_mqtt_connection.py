@@ -260,16 +260,20 @@ class TestBehaviour:
         assert connection.stats["losses"] == 0
 
     def test_stop_is_quick_says_goodbye_and_leaves_nothing_open(
-        self, broker: Any, make_proxy: Any
+        self, broker: Any, make_proxy: Any, wait_until: Any
     ) -> None:
+        def held() -> tuple[int, int]:
+            return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
         proxy = make_proxy(broker.port)
         proxy.silent = True  # a broker that lets connect, and says nothing
         config = ConnectionConfig(host="127.0.0.1", port=proxy.port)
-        before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+        files, threads = held()
         silent, good = Connection(config), Connection(ConnectionConfig("127.0.0.1", broker.port))
         silent.start()
         good.start()
         assert good.wait_connected(5)
+        wait_until(lambda: proxy.served)
         silent.stop()
         good.stop()
         good.stop()
@@ -280,10 +284,7 @@ class TestBehaviour:
             good.publish("a", b"")
         with pytest.raises(RuntimeError):
             good.start()
-        deadline = time.monotonic() + 5
-        while threading.active_count() > before[1] and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()) <= before
+        wait_until(lambda: held()[0] <= files and held()[1] <= threads)
 
     def test_stop_without_start(self) -> None:
         connection = Connection(ConnectionConfig())
