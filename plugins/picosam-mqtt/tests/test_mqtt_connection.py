@@ -284,7 +284,7 @@ class TestBehaviour:
             good.publish("a", b"")
         with pytest.raises(RuntimeError):
             good.start()
-        wait_until(lambda: held()[0] <= files and held()[1] <= threads)
+        wait_until(lambda: held()[0] <= files and held()[1] <= threads, 5)
 
     def test_stop_without_start(self) -> None:
         connection = Connection(ConnectionConfig())

@@ -93,7 +93,7 @@ def test_who_only_waits_is_sent_away(port: int, impatient: None, sent: bytes) ->
         with suppress(ConnectionError):  # the time may be up already
             raw.sendall(sent)
         _read_to_the_end(raw)
-        assert 0.2 < time.monotonic() - began_s < 8.0  # uvicorn itself waits for ever
+        assert 0.2 < time.monotonic() - began_s < 3.0  # uvicorn itself waits for ever
 
 
 def test_so_is_who_sends_half_of_a_second_request(port: int, hurried: None) -> None:
@@ -103,15 +103,15 @@ def test_so_is_who_sends_half_of_a_second_request(port: int, hurried: None) -> N
         raw.sendall(b"GET / HT")
         began_s = time.monotonic()
         _read_to_the_end(raw)
-        assert time.monotonic() - began_s < 8.0
+        assert time.monotonic() - began_s < 4.0
 
 
 def test_drops_of_a_request_gain_no_time(port: int, impatient: None) -> None:
     with socket.create_connection(("127.0.0.1", port), 10) as raw:
         began_s = time.monotonic()
         with pytest.raises(ConnectionError):
-            _drip(raw, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + 400 * b"a")
-        assert time.monotonic() - began_s < 8.0  # all of it would take that long
+            _drip(raw, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + 100 * b"a")
+        assert time.monotonic() - began_s < 2.0
 
 
 def test_a_page_stays_open(port: int, hurried: None) -> None:
