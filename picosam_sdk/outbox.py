@@ -56,6 +56,7 @@ class Outbox:
         self._condition = threading.Condition()
         self._queue: deque[Result] = deque()
         self._deadline_s: float | None = None  # set once it is being closed
+        self._hastened = False
         self._opened = threading.Event()
         self._open_error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"publish-{name}", daemon=True)
@@ -234,17 +235,19 @@ class Outbox:
     def _pause(self, anything: bool) -> bool:
         """Waits before the next attempt; False if there is none.
 
-        That the outbox is being closed cuts the pause short: what waits is tried once more.
+        That the outbox is being closed cuts one pause short, be it before or after the pause
+        began: what waits is tried once more.
         """
         pause_s = self._backoff.pause_s()
         with self._condition:
-            if self._deadline_s is None:
+            if not self._hastened:
                 self._condition.wait_for(lambda: self._deadline_s is not None, pause_s)
-                if self._deadline_s is None:
-                    return True
-            else:
+            if self._deadline_s is None:
+                return True
+            if self._hastened:
                 left_s = self._deadline_s - time.monotonic()
                 self._condition.wait(max(0.0, min(pause_s, left_s)))
+            self._hastened = True
             return (anything or bool(self._queue)) and time.monotonic() < self._deadline_s
 
     def _works(self) -> None:

@@ -181,6 +181,22 @@ def test_closing_delivers_what_waits_for_a_pause_to_end(make: Make) -> None:
     assert publisher.indices == [0]
 
 
+def test_closing_between_a_failure_and_its_pause_delivers_what_failed(make: Make) -> None:
+    outbox, publisher, _ = make(retry_s=60, retry_max_s=60)
+    publisher.fail_publish = 1
+    close = publisher.close
+
+    def closing() -> None:  # what comes before the pause
+        outbox.finish(10)
+        close()
+
+    publisher.close = closing  # type: ignore[method-assign]
+    outbox.offer(result(0), 0)
+    until(lambda: outbox.stats.state == "closed")
+    assert outbox.close(10)
+    assert publisher.indices == [0]
+
+
 def test_closing_does_not_hammer_a_publisher_that_fails(make: Make) -> None:
     outbox, publisher, _ = make(retry_s=0.04, retry_max_s=0.04)
     publisher.fail_publish = 10**6
