@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import threading
 
 import pytest
 from hypothesis import given
@@ -188,3 +190,26 @@ def test_a_new_order_begins_after_the_peers_clock_was_set() -> None:
     inbox.put(gaze(130), key=11)
     assert len(inbox.drain()) == 1
     assert inbox.stats["late"] == 0
+
+
+def test_statistics_are_read_while_another_thread_measures() -> None:
+    offset = RoundTripOffset()
+    done = threading.Event()
+
+    def measure() -> None:
+        for step in range(20_000):  # each of a hundred begins anew
+            offset.add_measured(step // 100 * 10**9, 1000, step)
+        done.set()
+
+    thread = threading.Thread(target=measure)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        while not done.is_set():
+            assert offset.error_ns(0) is None or offset.error_ns(0) >= 1000
+            assert offset.offset_ns(0) is None or offset.offset_ns(0) % 10**9 == 0
+    finally:
+        sys.setswitchinterval(interval_s)
+        thread.join()
+    assert offset.steps == 199

@@ -6,9 +6,11 @@ off, drift, or be set while it runs.
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterable
 
 __all__ = ["OneWayOffset", "RoundTripOffset"]
+
+_Measured = tuple[int, int, int]  # offset, its error, and when: in nanoseconds
 
 _DRIFT = 1e-4
 """How fast two clocks are taken to drift apart: 100 ppm, twice what a cheap quartz does."""
@@ -114,7 +116,8 @@ class RoundTripOffset:
     """
 
     def __init__(self, keep: int = 16) -> None:
-        self._kept: deque[tuple[int, int, int]] = deque(maxlen=keep)
+        self._keep = keep
+        self._kept: tuple[_Measured, ...] = ()  # replaced as a whole: other threads read it
         self.steps = 0
 
     def add(self, asked_ns: int, peer_ns: int, answered_ns: int, resolution_ns: int = 0) -> None:
@@ -129,25 +132,30 @@ class RoundTripOffset:
 
     def add_measured(self, offset_ns: int, error_ns: int, at_ns: int) -> None:
         """Adds an offset that was measured elsewhere, with its error, at a time of the host."""
-        if self._kept:
-            known_ns = self._best(at_ns)
+        kept = self._kept
+        if kept:
+            known_ns = _best(kept, at_ns)
             apart_ns = abs(offset_ns - known_ns[0])
             if apart_ns > error_ns + known_ns[1]:  # both cannot be right: the newer one is
-                self._kept.clear()
+                kept = ()
                 self.steps += apart_ns > _STEP_NS
-        self._kept.append((offset_ns, error_ns, at_ns))
+        self._kept = (*kept, (offset_ns, error_ns, at_ns))[-self._keep :]
 
     def offset_ns(self, now_ns: int) -> int | None:
         """The estimate; None before the first measurement."""
-        return self._best(now_ns)[0] if self._kept else None
+        kept = self._kept
+        return _best(kept, now_ns)[0] if kept else None
 
     def error_ns(self, now_ns: int) -> int | None:
         """How far the estimate may be off; None before the first measurement."""
-        return self._best(now_ns)[1] if self._kept else None
+        kept = self._kept
+        return _best(kept, now_ns)[1] if kept else None
 
-    def _best(self, now_ns: int) -> tuple[int, int]:
-        aged = (
-            (offset_ns, error_ns + int(abs(now_ns - at_ns) * _DRIFT))
-            for offset_ns, error_ns, at_ns in self._kept
-        )
-        return min(aged, key=lambda item: item[1])
+
+def _best(kept: Iterable[_Measured], now_ns: int) -> tuple[int, int]:
+    """The offset whose error is smallest by now, and that error."""
+    aged = (
+        (offset_ns, error_ns + int(abs(now_ns - at_ns) * _DRIFT))
+        for offset_ns, error_ns, at_ns in kept
+    )
+    return min(aged, key=lambda item: item[1])
