@@ -15,6 +15,7 @@ import numpy as np
 import paho.mqtt.client as mqtt
 from numpy.typing import NDArray
 from picosam_mqtt.decode import DecodedMask, decode
+from picosam_mqtt.tail import disconnect
 
 from picosam_sdk.app import FileConfig
 from picosam_sdk.rle import decode as decode_rle
@@ -53,8 +54,7 @@ class Subscriber:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        disconnect(self._client)
 
 
 def with_port(config: FileConfig, port: int) -> FileConfig:

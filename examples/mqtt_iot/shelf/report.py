@@ -12,6 +12,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 import paho.mqtt.client as mqtt
+from picosam_mqtt.tail import disconnect
 
 from picosam_sdk.app import FileConfig
 from picosam_sdk.config import from_mapping
@@ -56,8 +57,7 @@ class Listener:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        disconnect(self._client)
 
 
 def with_port(config: FileConfig, port: int) -> FileConfig:

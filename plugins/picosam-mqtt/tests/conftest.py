@@ -23,6 +23,7 @@ import pytest
 import trustme
 from picosam_mqtt.connection import Connection, ConnectionConfig
 from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
+from picosam_mqtt.tail import disconnect
 
 from picosam_sdk import Context, Frame, Mask, Roi
 from picosam_sdk.config import from_mapping
@@ -240,8 +241,7 @@ class Listener:
         """Ends it. No cycle is left: paho closes the last of its sockets when it is forgotten."""
         client = self.__dict__.pop("_client", None)
         if client is not None:
-            client.disconnect()
-            client.loop_stop()
+            disconnect(client)
             client.on_connect = client.on_message = client.on_subscribe = None
 
 

@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from picosam_mqtt.discovery import Discovery, DiscoveryConfig, device_message
 from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
 from picosam_mqtt.settings import Message
+from picosam_mqtt.tail import disconnect
 
 from picosam_sdk import ConfigError, Context, Frame, Mask, Roi
 from picosam_sdk.config import from_mapping
@@ -118,8 +119,7 @@ class HomeAssistant:
         self._client.publish("homeassistant/status", status, 1).wait_for_publish(10)
 
     def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
+        disconnect(self._client)
 
     def _received(self, client: Any, userdata: Any, message: Any) -> None:
         try:
@@ -281,8 +281,7 @@ def test_a_device_that_dies_is_unavailable_and_a_removed_one_gone(
     thief.connect("127.0.0.1", broker.port)
     thief.loop_start()
     wait_until(lambda: ha.available.get("desk") is False)
-    thief.disconnect()
-    thief.loop_stop()
+    disconnect(thief)
     wait_until(lambda: ha.available.get("desk"))  # it is back
     (removal,) = Discovery("desk", BASE, DiscoveryConfig()).removal()
     listen(broker.port, "nothing").publish(*removal, retain=True)

@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from picosam_mqtt.broker import DemoBroker
 from picosam_mqtt.command import main
 from picosam_mqtt.publisher import MqttPublisher, MqttPublisherConfig
 from picosam_mqtt.signing import sign
+from picosam_mqtt.tail import disconnect
 
 from picosam_sdk import Context
 from picosam_sdk.config import from_mapping
@@ -117,7 +119,7 @@ def test_tail_follows_masks_and_availability(
     assert "gap: 2 lost" in said[3]
     assert "duplicate" in said[4]
     assert any("\u2588" in line for line in tail.out)
-    assert any(f"{MASK}: refused" in line for line in tail.err)
+    wait_until(lambda: any(f"{MASK}: refused" in line for line in tail.err))  # read by a thread
     assert tail.end(signal.SIGINT) == 130
     assert tail.err[-2:] == [
         "4 messages, 2 lost, 1 duplicates, 1 refused", "picosam-mqtt: interrupted",
@@ -202,6 +204,30 @@ def test_tail_over_websockets(make_broker: Any, start_tail: Any) -> None:
     broker = make_broker(websockets=True)
     words = ["--host", broker.host, "--port", str(broker.port), "--websockets"]
     assert any("no message" in line for line in _ended(start_tail(*words, "--timeout", "0.1")))
+
+
+def test_pahos_thread_may_end_while_it_is_waited_for(
+    broker: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Any
+) -> None:
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    stop = client.loop_stop
+    real = threading.current_thread
+    asked: list[bool] = []
+
+    def late() -> threading.Thread:  # what loop_stop asks for before it waits for the thread
+        if real() is threading.main_thread():
+            asked.append(wait_until(lambda: client._thread is None))
+        return real()
+
+    def stop_late() -> Any:
+        monkeypatch.setattr(threading, "current_thread", late)
+        return stop()
+
+    client.loop_stop = stop_late  # type: ignore[method-assign]
+    disconnect(client)
+    assert asked
 
 
 def _ended(tail: Tail) -> list[str]:

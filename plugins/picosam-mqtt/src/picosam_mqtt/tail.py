@@ -12,7 +12,7 @@ from typing import Any
 
 from picosam_mqtt.report import Report
 
-__all__ = ["Broker", "TailError", "follow", "tls_context"]
+__all__ = ["Broker", "TailError", "disconnect", "follow", "tls_context"]
 
 _ANSWER_S = 10.0
 _WAITING = 1000  # messages that may wait for a slow terminal
@@ -87,9 +87,18 @@ def follow(
             events.put(event)
         return _loop(report, events, len(base_topic.split("/")), count, timeout_s)
     finally:
-        client.disconnect()
-        client.loop_stop()
+        disconnect(client)
         report.problem(report.summary())
+
+
+def disconnect(client: Any) -> None:
+    """Disconnects a client on paho's own loop, and waits for the end of the loop's thread.
+
+    The thread takes itself out of the client as it ends, be it while ``loop_stop`` waits for it.
+    """
+    client.disconnect()
+    with contextlib.suppress(AttributeError):
+        client.loop_stop()
 
 
 def _loop(
