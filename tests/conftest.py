@@ -13,7 +13,10 @@ import pytest
 # No deadline: a busy machine is no failure. In CI a change alone decides whether a run fails: it
 # gets the same examples each time, and everybody's own 'make test' finds new ones.
 hypothesis.settings.register_profile(
-    "picosam", deadline=None, derandomize=bool(os.environ.get("PICOSAM_CI"))
+    "picosam",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("PICOSAM_CI")),
 )
 hypothesis.settings.load_profile("picosam")
 

@@ -39,7 +39,10 @@ class RoiSourceContract(PartContract):
     stale_s: ClassVar[float | None] = None
 
     def feed(self, source: Any, now_ns: int) -> None:
-        """Gives the source the input that it waits for, measured at ``now_ns``."""
+        """Gives the source the input that it waits for, measured at ``now_ns``.
+
+        Called again if the input may have grown stale before the source took it.
+        """
         if self.stale_s is not None:
             raise NotImplementedError("say how to give the source its input")
 
@@ -108,7 +111,6 @@ class RoiSourceContract(PartContract):
 
     def _fed(self, source: RoiSource) -> Prompt:
         """Feeds it, and waits until it has a prompt."""
-        self.feed(source, time.monotonic_ns())
         given: list[Prompt] = []
 
         def ask() -> bool:
@@ -116,7 +118,11 @@ class RoiSourceContract(PartContract):
             given.extend([] if prompt is None else [prompt])
             return prompt is not None
 
-        assert eventually(ask, self.wait_s)
+        deadline = time.monotonic() + self.wait_s
+        while not given:
+            assert time.monotonic() < deadline, "it gives no prompt for its input"
+            self.feed(source, time.monotonic_ns())
+            eventually(ask, self.wait_s if self.stale_s is None else min(self.stale_s, self.wait_s))
         return given[0]
 
 

@@ -194,7 +194,7 @@ def test_filters_work_on_the_sensors_masks(sensor: Callable[..., Sensor]) -> Non
 
 def test_a_sensor_that_gave_up_is_opened_again(sensor: Callable[..., Sensor]) -> None:
     running = sensor(
-        {"faults": Faults(starts=1, frames_stop_after=15)}, restarts=0, frame_timeout_s=0.3
+        {"faults": Faults(starts=1, frames_stop_after=15)}, restarts=0, frame_timeout_s=1.0
     )
     running.start()
     running.until(lambda: any(r.mask is not None for r in running.results))

@@ -167,8 +167,7 @@ def test_a_frozen_broker_is_seen_and_garbage_is_counted(
     broker.stop()
     broker.start()
     publish.close()
-    poll(arrives, "a sample after that")
-    assert source.connected
+    poll(lambda: arrives() and source.connected, "a sample after that")
 
 
 @pytest.mark.parametrize("broker", [False], indirect=True)

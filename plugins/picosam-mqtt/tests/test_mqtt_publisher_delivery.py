@@ -181,7 +181,7 @@ class TestStoreAndForward:
         assert publisher.stats["spool"]["corrupt"] == 0
         publish(publisher, 0, 0)
         assert publisher.flush(10), publisher.stats
-        listener.wait(MASK, len(said) + 1)
+        listener.catch_up()
         payloads = listener.on(MASK)
         seqs = first_comings(numbers(payloads, "killed"))
         assert seqs == list(range(len(seqs)))
@@ -220,6 +220,8 @@ class TestRefusals:
         publisher._courier._retry_s = 0.1
         publish(publisher, 0, 9)
         wait_until(lambda: "Not authorized" in publisher.stats["delivery"]["last_refusal"])
+        # From the second refusal on one is under way at a time, and none can be overtaken.
+        wait_until(lambda: publisher.stats["delivery"]["refused"] >= 2)
         assert publisher.stats["connected"]
         assert publisher.stats["spool"]["waiting"] == 10
         wait_until(lambda: publisher.stats["topics"]["state"]["failed"] > 0)
