@@ -221,6 +221,17 @@ class TestLosses:
         assert listener.on("will/stopped") == []
         assert cut.wait_connected(5)
 
+    def test_what_is_sent_before_a_goodbye_is_acknowledged(
+        self, broker: Any, make_proxy: Any, connect: Any
+    ) -> None:
+        proxy = make_proxy(broker.port)
+        proxy.delay_s = 0.03
+        connection = connect(proxy)
+        assert connection.wait_connected(5)
+        sent = connection.submit("a", b"the last", qos=1)
+        connection.stop()
+        sent.result(0)
+
     def test_a_slow_line_only_takes_longer(
         self, broker: Any, make_proxy: Any, connect: Any, listen: Any
     ) -> None:

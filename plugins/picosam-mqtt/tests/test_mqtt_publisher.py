@@ -212,6 +212,7 @@ class TestWhatIsSent:
         publisher.publish(a_result(0, grants=["pixels", "gaze"]))
         assert publisher.flush(5)
         assert "gaze" in json.loads(listener.wait(f"{BASE}/mask")[0])
+        listener.catch_up()
         assert {m.topic.rsplit("/")[-1] for m in listener.messages} == {
             "availability", "mask", "state",
         }  # fmt: skip

@@ -210,15 +210,17 @@ def test_pahos_thread_may_end_while_it_is_waited_for(
     broker: Any, monkeypatch: pytest.MonkeyPatch, wait_until: Any
 ) -> None:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    asked = threading.Event()
+    client.on_disconnect = lambda *_: asked.wait(10)  # in paho's thread, which then ends
     client.connect(broker.host, broker.port)
     client.loop_start()
     stop = client.loop_stop
     real = threading.current_thread
-    asked: list[bool] = []
 
     def late() -> threading.Thread:  # what loop_stop asks for before it waits for the thread
         if real() is threading.main_thread():
-            asked.append(wait_until(lambda: client._thread is None))
+            asked.set()
+            wait_until(lambda: client._thread is None)
         return real()
 
     def stop_late() -> Any:
@@ -227,7 +229,7 @@ def test_pahos_thread_may_end_while_it_is_waited_for(
 
     client.loop_stop = stop_late  # type: ignore[method-assign]
     disconnect(client)
-    assert asked
+    assert asked.is_set()
 
 
 def _ended(tail: Tail) -> list[str]:

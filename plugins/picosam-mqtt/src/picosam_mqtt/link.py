@@ -38,6 +38,7 @@ __all__ = ["Link", "Request"]
 MAX_INCOMING_BYTES = 1 << 20
 """What a broker of MQTT 5 is told to send at most in one packet."""
 
+_LAST_ACK_S = 0.1
 _DISCONNECT_S = 0.3
 _HEADER_BYTES = 16
 _PERMANENT = frozenset({Reason.INVALID})
@@ -212,6 +213,11 @@ class Link:
         """Tells the broker that this end was meant, so that it does not send the will."""
         if not self.connected:
             return
+        # A broker whose acknowledgement meets a closed socket may not read the goodbye behind it.
+        deadline = time.monotonic() + _LAST_ACK_S
+        while self._waiting and time.monotonic() < deadline:
+            if self.turn(wake_fd, 0.05) is not None:
+                return
         deadline = time.monotonic() + _DISCONNECT_S
         self._client.disconnect()
         while self._client.socket() is not None and time.monotonic() < deadline:

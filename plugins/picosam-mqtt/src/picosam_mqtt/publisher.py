@@ -239,11 +239,13 @@ class MqttPublisher(Publisher):
     def stats(self) -> Mapping[str, Any]:
         """Of the connection, the spool, and each topic; ``seq`` is the next message's."""
         numbers: dict[str, Any] = {"seq": self._seq, **self._counts}
-        if self._connection is not None:
-            numbers |= self._connection.stats
-        if self._courier is not None and self._spool is not None:
-            numbers |= {"spool": dict(self._spool.stats), "delivery": dict(self._courier.stats)}
-        numbers["topics"] = {name: dict(slot.stats) for name, slot in self._slots.items()}
+        # Read in other threads, too, while it is being closed.
+        connection, courier, spool = self._connection, self._courier, self._spool
+        if connection is not None:
+            numbers |= connection.stats
+        if courier is not None and spool is not None:
+            numbers |= {"spool": dict(spool.stats), "delivery": dict(courier.stats)}
+        numbers["topics"] = {name: dict(slot.stats) for name, slot in dict(self._slots).items()}
         return numbers
 
     # Sending ----------------------------------------------------------------------------------
@@ -312,13 +314,14 @@ class MqttPublisher(Publisher):
     # In the connection's thread ---------------------------------------------------------------
 
     def _connected(self) -> None:
-        if self._connection is not None:
-            self._connection.submit(self._topic("availability"), ONLINE, qos=1, retain=True)
+        connection, courier = self._connection, self._courier
+        if connection is not None:
+            connection.submit(self._topic("availability"), ONLINE, qos=1, retain=True)
             self._announce()
             for slot in self._slots.values():
                 slot.resend()
-        if self._courier is not None:
-            self._courier.notify()
+        if courier is not None:
+            courier.notify()
 
     def _received(self, message: Message) -> None:
         if self._discovery is not None and self._discovery.is_birth(message):
@@ -326,12 +329,13 @@ class MqttPublisher(Publisher):
 
     def _announce(self) -> None:
         """Tells Home Assistant what there is."""
-        if self._discovery is None or self._connection is None:
+        connection = self._connection
+        if self._discovery is None or connection is None:
             return
         with self._state_lock:
             messages = self._discovery.messages(self._state.regions)
         for topic, payload in messages:
-            self._connection.submit(topic, payload, qos=1, retain=True)
+            connection.submit(topic, payload, qos=1, retain=True)
 
     # Names ------------------------------------------------------------------------------------
 
