@@ -106,7 +106,8 @@ class WebcamCamera(Camera):
 
     @property
     def stats(self) -> Mapping[str, Any]:
-        return {} if self._reader is None else self._reader.stats
+        reader = self._reader  # read in other threads, too, while it is being closed
+        return {} if reader is None else reader.stats
 
 
 def exposed_ns(capture: Any) -> int | None:

@@ -159,8 +159,9 @@ class ShelfPublisher(Publisher):
             self._submit(*messages.discovery(device, self.base_topic, regions, config))
 
     def _submit(self, topic: str, payload: str) -> None:
-        if self._connection is not None:
-            self._connection.submit(topic, payload, qos=1, retain=True)
+        connection = self._connection  # its thread asks, too, while it is being closed
+        if connection is not None:
+            connection.submit(topic, payload, qos=1, retain=True)
 
 
 @hookimpl

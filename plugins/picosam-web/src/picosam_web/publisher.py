@@ -71,7 +71,8 @@ class WebPublisher(Publisher):
     @property
     def is_open(self) -> bool:
         """Whether the page is served."""
-        return self._server is not None and self._server.alive
+        server = self._server
+        return server is not None and server.alive
 
     def open(self) -> None:
         self.close()
