@@ -13,7 +13,7 @@ install = { $(PIP) install uv && UV_FIND_LINKS="$(LINKS)" \
   $(BIN)/uv pip install -q --system-certs --python $(BIN)/python $(1); } || $(PIP) install $(1)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz lint format clean imx500-tools imx500-test
+.PHONY: help demo test stalls fuzz lint format clean imx500-tools imx500-test
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(VENV)/demo.stamp ## segment the sample photos, then run the glasses; pic
 WORKERS ?= 2
 test: lint ## lint, types, layers and all tests (WORKERS=n at a time, 2)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+stalls: $(VENV)/dev.stamp ## the tests with threads paused at random, which finds races (ARGS="--stalls all PATH...")
+	@$(BIN)/python -m pytest -p tests.stalls -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(VENV)/dev.stamp ## damaged input to everything that parses, SECONDS=60 each
 	@$(BIN)/python scripts/fuzz.py --seconds $(or $(SECONDS),60) --jobs $(or $(JOBS),1)
