@@ -255,15 +255,13 @@ class Proxy:
     def _run(self, target_port: int | None, ended: threading.Event) -> None:
         with selectors.DefaultSelector() as selector, contextlib.ExitStack() as sockets:
             selector.register(self._listener, selectors.EVENT_READ)
-            while not ended.is_set():
-                for key, _ in selector.select(0.02):
+            # After the end, what is still under way: connections that wait, and what they bring.
+            while (ready := selector.select(0.02)) or not ended.is_set():
+                for key, _ in ready:
                     if key.fileobj is self._listener:
                         self._accept(selector, sockets, target_port)
                     else:
                         self._pump(selector, key)
-            while ready := selector.select(0):  # what is still under way
-                if not any(self._pump(selector, key) for key, _ in ready if key.data):
-                    break
 
     def _accept(
         self,
@@ -278,7 +276,7 @@ class Proxy:
             selector.register(far, selectors.EVENT_READ, (near, False))
         selector.register(near, selectors.EVENT_READ, (far, True))
 
-    def _pump(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> bool:
+    def _pump(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
         other, leaves = key.data
         try:
             data = key.fileobj.recv(1 << 16)  # type: ignore[union-attr]
@@ -293,7 +291,6 @@ class Proxy:
                     other.shutdown(socket.SHUT_WR)
         if leaves:
             self.data += data
-        return bool(data)
 
 
 def _wait_for_port(port: int) -> None:
