@@ -48,8 +48,10 @@ def stalling() -> Callable[[FrameType, str, Any], None]:
 
     A thread may be paused for 0.3 s, and for 0.3 of its life: else long loops would not end.
     """
-    # Names of its own: it still runs while the interpreter ends.
-    chance, sleep, clock, mine = random.random, time.sleep, time.monotonic, threading.local()
+    # Names of its own: it still runs while the interpreter ends. A generator of its own: hypothesis
+    # minds the module's being used in its strategies.
+    chance = random.Random().random
+    sleep, clock, mine = time.sleep, time.monotonic, threading.local()
 
     def profile(frame: FrameType, event: str, arg: Any) -> None:
         if event not in ("call", "c_call") or chance() * _ONE_OF_CALLS >= 1:

@@ -95,11 +95,12 @@ class FaultProxy:
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
-                size = int(self.bytes_per_s / 20) + 1 if self.bytes_per_s else 65536
+                bytes_per_s = self.bytes_per_s
+                size = int(bytes_per_s / 20) + 1 if bytes_per_s else 65536
                 data = source.recv(size)
                 if not data:
                     break
-                pause_s = self.delay_s + (len(data) / self.bytes_per_s if self.bytes_per_s else 0)
+                pause_s = self.delay_s + (len(data) / bytes_per_s if bytes_per_s else 0)
                 if pause_s:
                     time.sleep(pause_s)
                 while self.silent and source in self._sockets:

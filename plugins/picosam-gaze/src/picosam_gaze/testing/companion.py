@@ -145,9 +145,11 @@ class EmulatedCompanion:
         await self._stopped.wait()
         for server in servers:
             server.close()
+        await asyncio.sleep(0.01)  # what has just been accepted gets its handler, which closes it
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what they closed is closed in the loop's next turn
 
     def _guarded(
         self, handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
