@@ -232,6 +232,18 @@ class TestLosses:
         connection.stop()
         sent.result(0)
 
+    def test_what_is_meant_for_one_connection_is_not_sent_in_the_next(
+        self, broker: Any, make_proxy: Any, connect: Any, wait_until: Any
+    ) -> None:
+        proxy = make_proxy(broker.port)
+        connection = connect(proxy)
+        assert connection.wait_connected(5)
+        connection.submit("a", b"", qos=1, only_in=1).result(5)
+        proxy.cut()
+        wait_until(lambda: connection.connected and connection.connects == 2)
+        assert connection.submit("a", b"", qos=1, only_in=1).exception(5) is not None
+        connection.submit("a", b"", qos=1, only_in=2).result(5)
+
     def test_a_slow_line_only_takes_longer(
         self, broker: Any, make_proxy: Any, connect: Any, listen: Any
     ) -> None:

@@ -183,9 +183,12 @@ class Connection:
         self._wake()
 
     def submit(
-        self, topic: str, payload: bytes | str, qos: int = 0, retain: bool = False
+        self, topic: str, payload: bytes | str, qos: int = 0, retain: bool = False, only_in: int = 0
     ) -> Future[None]:
         """Hands over a message without waiting.
+
+        Args:
+            only_in: the number of a connection (``connects``) if no later one will do; 0 for any.
 
         Returns:
             Done when the broker has acknowledged the message (QoS 1), or the socket has taken
@@ -197,7 +200,7 @@ class Connection:
         data = payload.encode() if isinstance(payload, str) else bytes(payload)
         request = Request(topic, data, qos, retain)
         with self._lock:
-            accepted = self.connected
+            accepted = self.connected and only_in in (0, self.connects)
             if accepted:
                 self._requests.append(request)
         if accepted:

@@ -99,9 +99,9 @@ class Courier:
     """Brings what is in the spool to the broker, in order, in a thread of its own.
 
     Up to ``window`` messages are on their way at once; a message is given up when the broker has
-    acknowledged it. When one fails, all behind it are awaited, and then it begins anew with the
-    oldest that is left: a receiver may get a message twice, with the same session and seq, but
-    none is left out or overtaken for good.
+    acknowledged it. When one fails, all behind it are awaited, and then it begins anew with that
+    one: a receiver may get a message twice, with the same session and seq, but none is left out.
+    Messages overtake one only if the broker refuses it and takes those behind it; they come again.
 
     Args:
         retry_s, retry_max_s: pause after the broker refused a message that it may take later,
@@ -125,6 +125,7 @@ class Courier:
         self._stopping = False
         self._under_way: deque[tuple[Entry, Future[None]]] = deque()
         self._cursor = 0
+        self._sent_in = 0  # the number of the connection that what is under way was handed to
         self._rewind = False
         self._resume_at = 0.0
         self._refusals = 0
@@ -185,7 +186,9 @@ class Courier:
         while self._under_way and self._under_way[0][1].done():
             entry, done = self._under_way.popleft()
             error = done.exception()
-            if error is None:
+            if error is None and self._rewind:
+                pass  # one before it was refused: it is sent again behind that one
+            elif error is None:
                 self._spool.ack(entry.id)
                 acknowledged, self._refusals = True, 0
             elif isinstance(error, DeliveryError) and error.permanent:
@@ -228,8 +231,11 @@ class Courier:
         room = window - len(self._under_way)
         if room <= 0 or not self._connection.connected:
             return
+        if not self._under_way:
+            self._sent_in = self._connection.connects
         for entry in self._spool.after(self._cursor, room):
-            done = self._connection.submit(entry.topic, entry.payload, 1)
+            # Were one sent over the next connection, it would overtake what this one lost.
+            done = self._connection.submit(entry.topic, entry.payload, 1, only_in=self._sent_in)
             self._under_way.append((entry, done))
             self._cursor = entry.id
             done.add_done_callback(self.notify)
