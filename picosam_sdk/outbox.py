@@ -56,7 +56,7 @@ class Outbox:
         self._condition = threading.Condition()
         self._queue: deque[Result] = deque()
         self._deadline_s: float | None = None  # set once it is being closed
-        self._hastened = False
+        self._hastened = False  # whether being closed has cut a pause short
         self._opened = threading.Event()
         self._open_error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"publish-{name}", daemon=True)

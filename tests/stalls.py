@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-_ONE_OF_CALLS = 300
+_CALLS_PER_PAUSE = 300
 _LONGEST_S = 0.15
 
 
@@ -54,7 +54,7 @@ def stalling() -> Callable[[FrameType, str, Any], None]:
     sleep, clock, mine = time.sleep, time.monotonic, threading.local()
 
     def profile(frame: FrameType, event: str, arg: Any) -> None:
-        if event not in ("call", "c_call") or chance() * _ONE_OF_CALLS >= 1:
+        if event not in ("call", "c_call") or chance() * _CALLS_PER_PAUSE >= 1:
             return
         now_s = clock()
         began_s, paused_s = getattr(mine, "paused", (now_s, 0.0))

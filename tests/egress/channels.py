@@ -255,8 +255,11 @@ class Proxy:
     def _run(self, target_port: int | None, ended: threading.Event) -> None:
         with selectors.DefaultSelector() as selector, contextlib.ExitStack() as sockets:
             selector.register(self._listener, selectors.EVENT_READ)
-            # After the end, what is still under way: connections that wait, and what they bring.
-            while (ready := selector.select(0.02)) or not ended.is_set():
+            ending, ready = False, []
+            while ready or not ending:
+                # Asked before selecting: so what was sent before the end is read.
+                ending = ended.is_set()
+                ready = selector.select(0.02)
                 for key, _ in ready:
                     if key.fileobj is self._listener:
                         self._accept(selector, sockets, target_port)

@@ -187,8 +187,8 @@ class Courier:
             entry, done = self._under_way.popleft()
             error = done.exception()
             if error is None and self._rewind:
-                pass  # one before it was refused: it is sent again behind that one
-            elif error is None:
+                continue  # one before it was refused: it is sent again behind that one
+            if error is None:
                 self._spool.ack(entry.id)
                 acknowledged, self._refusals = True, 0
             elif isinstance(error, DeliveryError) and error.permanent:
